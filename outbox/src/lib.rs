@@ -1,0 +1,19 @@
+//! The log (which is the outbox): append, load, tail; its relay to JetStream; the consumer harness.
+//!
+//! The log in Postgres is the truth, the bus is a hint. Whatever is published can be read again from the log, in the
+//! same order: positions are dense and in commit order within a partition.
+
+pub mod append;
+pub mod bus;
+pub mod consumer;
+mod error;
+mod log;
+pub mod migrate;
+pub mod progress;
+pub mod relay;
+pub mod store;
+mod writer;
+
+pub use append::{Append, Appended, NewEvent, Verdict};
+pub use error::LogError;
+pub use log::{Loaded, Log, LogSettings, PastCommand};

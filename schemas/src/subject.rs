@@ -1,0 +1,49 @@
+//! Names on the bus. A tenant or a card id never stands in a *stored* subject: memory on the server grows with the
+//! number of distinct subjects.
+
+/// The JetStream stream that carries every event.
+pub const STREAM: &str = "EVENTS";
+/// The subjects that [`STREAM`] holds.
+pub const EVENTS: &str = "evt.>";
+
+/// Where an aggregate's events of one partition are published: `evt.<partition>.<aggregate>`.
+pub fn event(partition: i32, aggregate_type: &str) -> String {
+    format!("evt.{partition}.{aggregate_type}")
+}
+
+/// Every event of one partition.
+pub fn partition(partition: i32) -> String {
+    format!("evt.{partition}.*")
+}
+
+/// Core NATS (not stored): "this consumer has reached this position of this partition". The body is the position in decimal.
+pub fn progress(consumer: &str, partition: i32) -> String {
+    format!("progress.{consumer}.{partition}")
+}
+
+/// Core NATS (not stored): wakes the job dispatchers. The body is empty.
+pub const JOBS: &str = "wake.jobs";
+
+/// Header names of a CloudEvents 1.0 message in binary mode, and ours beside them.
+pub mod header {
+    /// CloudEvents `specversion`, always `1.0`.
+    pub const SPEC_VERSION: &str = "ce-specversion";
+    /// CloudEvents `id`: the event id in text form.
+    pub const ID: &str = "ce-id";
+    /// CloudEvents `source`: `/agentworks/<aggregate>`.
+    pub const SOURCE: &str = "ce-source";
+    /// CloudEvents `type`: the event type.
+    pub const TYPE: &str = "ce-type";
+    /// CloudEvents `subject`: the stream's id as a bare UUID.
+    pub const SUBJECT: &str = "ce-subject";
+    /// CloudEvents `time`: when it occurred, RFC 3339.
+    pub const TIME: &str = "ce-time";
+    /// CloudEvents `datacontenttype`, always `application/json`.
+    pub const CONTENT_TYPE: &str = "ce-datacontenttype";
+    /// CloudEvents distributed tracing extension.
+    pub const TRACEPARENT: &str = "traceparent";
+    /// The rest of the envelope, as JSON: [`crate::Recorded`] without its payload.
+    pub const ENVELOPE: &str = "aw-envelope";
+    /// The position in the partition, in decimal: where a relay resumes.
+    pub const POSITION: &str = "aw-position";
+}

@@ -1,0 +1,327 @@
+//! The configuration: one typed struct, read once, at start, in the composition root.
+//!
+//! Every setting and its default stands in `config/defaults.toml`, which also says what overrides what. A [`Config`] that
+//! exists is valid: a setting that is unknown, of the wrong type or out of range is an error that names the setting as the
+//! operator wrote it (the variable, or the key and its file). Nothing else in the program reads the environment, and no
+//! secret in here is ever printed: they are `SecretString`s.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer};
+
+mod load;
+
+pub use load::DEFAULTS;
+
+/// The whole configuration. What each setting means is said in `config/defaults.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What this machine keeps; absolute once loaded.
+    pub data_dir: PathBuf,
+    /// The one address.
+    pub http: Http,
+    /// Postgres.
+    pub database: Database,
+    /// NATS.
+    pub bus: Bus,
+    /// The event log.
+    pub log: Log,
+    /// Tokens.
+    pub auth: Auth,
+    /// Stored secrets.
+    pub secrets: Secrets,
+    /// Development environments.
+    pub environments: Environments,
+    /// Background work.
+    pub workers: Workers,
+    /// Graceful stop.
+    pub shutdown: Shutdown,
+    /// Logs, traces, metrics.
+    pub telemetry: Telemetry,
+    /// The query API.
+    pub graphql: Graphql,
+    /// The demonstration.
+    pub demo: Demo,
+}
+
+/// `[http]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Where everything answers.
+    pub address: SocketAddr,
+    /// A larger request body is refused.
+    pub max_body_bytes: usize,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// The server to use instead of an embedded one.
+    pub url: Option<SecretString>,
+    /// Connections this process may hold.
+    pub max_connections: u32,
+}
+
+/// `[bus]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bus {
+    /// The server to use instead of an embedded one.
+    pub url: Option<SecretString>,
+    /// Size of the EVENTS stream.
+    pub max_bytes: u64,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Parts with their own order.
+    pub partitions: u16,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    /// See [`Config::signing_key_file`].
+    signing_key_file: Option<PathBuf>,
+    /// Life of a minted token.
+    pub token_hours: u32,
+}
+
+/// `[secrets]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secrets {
+    /// See [`Config::master_key_file`].
+    master_key_file: Option<PathBuf>,
+}
+
+/// `[environments]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environments {
+    /// What environments are made of.
+    pub driver: Driver,
+    /// Settings of [`Driver::Local`].
+    pub local: LocalEnvironments,
+}
+
+/// What environments are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Driver {
+    /// Sandboxed processes on this machine.
+    Local,
+}
+
+/// `[environments.local]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalEnvironments {
+    /// How far a run is confined.
+    pub confinement: Confinement,
+    /// Further paths of this machine that a sandbox sees.
+    pub read_only_paths: Vec<PathBuf>,
+    /// The executable inside, when it is not beside this one.
+    pub pod_executable: Option<PathBuf>,
+    /// Memory of one environment.
+    pub memory_mib: u64,
+}
+
+/// How far a run is confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Confinement {
+    /// Inside a sandbox, or not at all.
+    Required,
+    /// As a plain process, which the operator asked for by name.
+    NoneIAcceptTheRisk,
+}
+
+/// `[workers]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workers {
+    /// Runs at once.
+    pub max_concurrent_runs: usize,
+    /// Silence after which a job is lost to another worker.
+    #[serde(rename = "lease_seconds", deserialize_with = "seconds")]
+    pub lease: Duration,
+    /// Longest wait of a run for a worker.
+    #[serde(rename = "dispatch_timeout_seconds", deserialize_with = "seconds")]
+    pub dispatch_timeout: Duration,
+    /// Longest start of an environment.
+    #[serde(rename = "start_timeout_seconds", deserialize_with = "seconds")]
+    pub start_timeout: Duration,
+}
+
+/// `[shutdown]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// Time for what is in flight.
+    #[serde(rename = "grace_seconds", deserialize_with = "seconds")]
+    pub grace: Duration,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where traces and metrics go.
+    pub otlp_endpoint: Option<url::Url>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines are written.
+    pub log_filter: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// `[graphql]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Graphql {
+    /// Whether the GraphiQL page is served.
+    pub graphiql: bool,
+    /// Deepest query.
+    pub max_depth: usize,
+    /// Costliest query.
+    pub max_complexity: usize,
+}
+
+/// `[demo]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Demo {
+    /// An account with Anthropic.
+    pub anthropic_api_key: Option<SecretString>,
+    /// An account with `OpenAI`.
+    pub openai_api_key: Option<SecretString>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file that was named cannot be read.
+    #[error("cannot read the configuration file {path}: {source}; check the path and its permissions")]
+    File {
+        /// The file.
+        path: String,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// A file is no TOML.
+    #[error("the configuration file {path} is not valid TOML: {reason}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// Where and what.
+        reason: String,
+    },
+    /// There is no such setting.
+    #[error("unknown setting {setting}; known here: {known}")]
+    Unknown {
+        /// As the operator wrote it.
+        setting: String,
+        /// What could stand there.
+        known: String,
+    },
+    /// A setting has a value that cannot be.
+    #[error("setting {setting}: {reason}")]
+    Invalid {
+        /// As the operator wrote it.
+        setting: String,
+        /// What is wrong, and what to write.
+        reason: String,
+    },
+    /// The working directory is gone or unreadable.
+    #[error("cannot tell the working directory: {0}; start from an existing directory or make `data_dir` absolute")]
+    WorkingDirectory(std::io::Error),
+}
+
+impl Config {
+    /// The key that signs tokens.
+    pub fn signing_key_file(&self) -> PathBuf {
+        self.auth.signing_key_file.clone().unwrap_or_else(|| self.data_dir.join("keys/signing.pk8"))
+    }
+
+    /// The key that seals stored secrets.
+    pub fn master_key_file(&self) -> PathBuf {
+        self.secrets.master_key_file.clone().unwrap_or_else(|| self.data_dir.join("keys/master.key"))
+    }
+
+    /// What types cannot say. The setting is named by its key; the caller turns it into what the operator wrote.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let positive = [
+            ("http.max_body_bytes", self.http.max_body_bytes as u64),
+            ("bus.max_bytes", self.bus.max_bytes),
+            ("log.partitions", self.log.partitions.into()),
+            ("auth.token_hours", self.auth.token_hours.into()),
+            ("workers.max_concurrent_runs", self.workers.max_concurrent_runs as u64),
+            ("workers.dispatch_timeout_seconds", self.workers.dispatch_timeout.as_secs()),
+            ("workers.start_timeout_seconds", self.workers.start_timeout.as_secs()),
+            ("graphql.max_depth", self.graphql.max_depth as u64),
+            ("graphql.max_complexity", self.graphql.max_complexity as u64),
+        ];
+        if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err((setting, "must be at least 1".into()));
+        }
+        if self.database.max_connections < 4 {
+            return Err((
+                "database.max_connections",
+                "must be at least 4: listener, relay, projections, requests".into(),
+            ));
+        }
+        if self.workers.lease < Duration::from_secs(3) {
+            return Err(("workers.lease_seconds", "must be at least 3: a heartbeat comes every third of it".into()));
+        }
+        if self.environments.local.memory_mib < 64 {
+            return Err(("environments.local.memory_mib", "must be at least 64".into()));
+        }
+        if let Some(path) = self.environments.local.read_only_paths.iter().find(|path| !path.is_absolute()) {
+            let reason = format!("`{}` must be an absolute path", path.display());
+            return Err(("environments.local.read_only_paths", reason));
+        }
+        scheme("database.url", self.database.url.as_ref(), &["postgres", "postgresql"])?;
+        scheme("bus.url", self.bus.url.as_ref(), &["nats", "tls"])?;
+        let endpoint = self.telemetry.otlp_endpoint.as_ref().map(|url| SecretString::from(url.as_str()));
+        scheme("telemetry.otlp_endpoint", endpoint.as_ref(), &["http", "https"])?;
+        tracing_subscriber::EnvFilter::try_new(&self.telemetry.log_filter)
+            .map_err(|error| ("telemetry.log_filter", format!("{error}; write it like `info,agentworks=debug`")))?;
+        Ok(())
+    }
+}
+
+/// A URL must parse and have one of `schemes`. It may hold a password, so it is not repeated.
+fn scheme(setting: &'static str, url: Option<&SecretString>, schemes: &[&str]) -> Result<(), (&'static str, String)> {
+    let Some(url) = url else { return Ok(()) };
+    let fits = url::Url::parse(url.expose_secret()).is_ok_and(|url| schemes.contains(&url.scheme()));
+    let wanted = || format!("must be a URL that starts with `{}://`", schemes.join("://` or `"));
+    if fits { Ok(()) } else { Err((setting, wanted())) }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u32::deserialize(deserializer).map(|seconds| Duration::from_secs(seconds.into()))
+}
+
+#[cfg(test)]
+mod tests;
