@@ -152,6 +152,8 @@ pub enum Confinement {
 pub struct Workers {
     /// Runs at once.
     pub max_concurrent_runs: usize,
+    /// Runs of one tenant at once, over all workers.
+    pub max_runs_per_tenant: u32,
     /// Silence after which a job is lost to another worker.
     #[serde(rename = "lease_seconds", deserialize_with = "seconds")]
     pub lease: Duration,
@@ -277,6 +279,7 @@ impl Config {
             ("log.partitions", self.log.partitions.into()),
             ("auth.token_hours", self.auth.token_hours.into()),
             ("workers.max_concurrent_runs", self.workers.max_concurrent_runs as u64),
+            ("workers.max_runs_per_tenant", self.workers.max_runs_per_tenant.into()),
             ("workers.dispatch_timeout_seconds", self.workers.dispatch_timeout.as_secs()),
             ("workers.start_timeout_seconds", self.workers.start_timeout.as_secs()),
             ("graphql.max_depth", self.graphql.max_depth as u64),

@@ -1,1 +1,14 @@
-//! agentworks
+//! The executable `agentworks` as a library, so that whole-system tests can start its parts: command line, configuration,
+//! servers, roles, start and stop. No rules here.
+
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod embedded;
+pub mod facts;
+pub mod http;
+pub mod roles;
+pub mod servers;
+pub mod shutdown;
+pub mod telemetry;
+pub mod tokens;

@@ -9,6 +9,8 @@ pub mod actor;
 pub mod aggregate;
 pub mod card;
 pub mod environment;
+#[cfg(test)]
+mod given;
 pub mod id;
 pub mod process;
 pub mod project;
@@ -20,6 +22,6 @@ pub mod value;
 pub mod workspace;
 
 pub use actor::Actor;
-pub use aggregate::{DecodeError, Decider, Event, EventType, Refusal, RefusalKind};
+pub use aggregate::{Decider, DecodeError, Event, EventType, Refusal, RefusalKind};
 pub use id::{CardId, EnvironmentId, EventId, Id, IdError, Kind, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
 pub use value::Invalid;

@@ -126,7 +126,8 @@ impl Name {
     /// # Errors
     /// `name_empty`, `name_too_long`, `name_control_character`.
     pub fn new(text: &str) -> Result<Self, Invalid> {
-        let rule = Line { field: "name", empty: "name_empty", long: "name_too_long", control: "name_control_character" };
+        let rule =
+            Line { field: "name", empty: "name_empty", long: "name_too_long", control: "name_control_character" };
         line(text, &rule).map(Self)
     }
 }
@@ -154,6 +155,14 @@ impl Text {
             return Err(Invalid::new(field, "text_control_character", "must not contain NUL characters"));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// The end of a text from the system itself, such as a log: cut to fit and to at most `bytes`, never refused.
+    pub fn tail(text: &str, bytes: usize) -> Self {
+        let text = text.replace('\0', "\u{fffd}");
+        let least = text.len().saturating_sub(bytes.min(TEXT_BYTES));
+        let start = (least..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        Self(text[start..].to_owned())
     }
 
     /// Like [`Text::new`], and not blank.
@@ -277,7 +286,11 @@ impl ModelName {
         if fits {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::new("model", "model_invalid", "must be 1 to 100 visible ASCII characters, as the vendor writes it"))
+            Err(Invalid::new(
+                "model",
+                "model_invalid",
+                "must be 1 to 100 visible ASCII characters, as the vendor writes it",
+            ))
         }
     }
 }
@@ -322,6 +335,14 @@ mod tests {
     }
 
     #[test]
+    fn a_tail_is_cut_between_characters() {
+        assert_eq!(Text::tail("abc\0", 64).as_str(), "abc\u{fffd}");
+        assert_eq!(Text::tail("aüb", 2).as_str(), "b");
+        assert_eq!(Text::tail("aüb", 3).as_str(), "üb");
+        assert_eq!(Text::tail(&"x".repeat(2 * TEXT_BYTES), usize::MAX).as_str().len(), TEXT_BYTES);
+    }
+
+    #[test]
     fn branches_follow_git() {
         for good in ["main", "feature/x", "v1.2", "aw/crd_1/run_2"] {
             assert!(Branch::new(good).is_ok(), "{good}");
@@ -334,7 +355,9 @@ mod tests {
     #[test]
     fn addresses_carry_no_credentials() {
         assert_eq!(RepositoryUrl::new("https://host/a.git/").unwrap().as_str(), "https://host/a.git");
-        for bad in ["", "host/a", "ftp://host/a", "file:///etc", "https://user:pw@host/a", "https://token@host/a", "http://"] {
+        for bad in
+            ["", "host/a", "ftp://host/a", "file:///etc", "https://user:pw@host/a", "https://token@host/a", "http://"]
+        {
             assert_eq!(RepositoryUrl::new(bad).unwrap_err().code, "repository_url_invalid", "{bad}");
         }
     }

@@ -1,1 +1,25 @@
-//! Crate query-api.
+//! GraphQL: questions to the read models, and subscriptions that follow them.
+//!
+//! Guarantees: an answer stands on one snapshot of its read model; a question that names the cursor of a command's
+//! answer is answered with that command in it, or not at all; a subscription never loses a change, because each frame
+//! holds whatever stands after the client's own cursor, and progress messages only say when to look. What belongs to
+//! another tenant looks exactly like what does not exist. Never writes.
+//!
+//! `transport` takes requests in (POST, GET, WebSocket), `guard` refuses those that cost too much, `schema` is what may
+//! be asked, `follow` keeps subscriptions going.
+
+mod clock;
+mod error;
+mod follow;
+mod guard;
+mod loader;
+mod scalar;
+mod schema;
+mod snapshot;
+mod state;
+mod transport;
+mod viewer;
+
+pub use schema::sdl;
+pub use state::{QueryState, Settings};
+pub use transport::router;

@@ -1,14 +1,15 @@
 //! The envelope of an event, the same in the log, on the bus and at every consumer.
 
 use domain::id::{CommandId, EventId};
-use domain::{Actor, DecodeError, Decider, Event, EventType, TenantId};
+use domain::{Actor, Decider, DecodeError, Event, EventType, TenantId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// What is known of an event besides what happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Metadata {
     /// Whose it is.
     pub tenant: TenantId,
@@ -24,15 +25,19 @@ pub struct Metadata {
     pub traceparent: Option<String>,
     /// When the command was decided, UTC.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub occurred_at: OffsetDateTime,
 }
 
 /// An event as the log holds it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "EventEnvelope")]
 pub struct Recorded {
     /// The part of the log with its own order.
+    #[schemars(range(min = 0))]
     pub partition: i32,
     /// The place in the partition: 1, 2, 3 … without a gap, in commit order.
+    #[schemars(range(min = 1))]
     pub position: i64,
     /// Unique over everything.
     pub id: EventId,
@@ -41,18 +46,22 @@ pub struct Recorded {
     /// The aggregate's id as a bare UUID.
     pub stream: Uuid,
     /// The place in the stream: 1, 2, 3 … without a gap.
+    #[schemars(range(min = 1))]
     pub version: i64,
     /// The event's name, such as `CardMoved`.
     pub event_type: String,
     /// The version of the payload.
+    #[schemars(range(min = 1))]
     pub event_version: u16,
     /// Who, why and when.
     #[serde(flatten)]
     pub metadata: Metadata,
     /// When the log took it, UTC.
     #[serde(with = "time::serde::rfc3339")]
+    #[schemars(with = "String", extend("format" = "date-time"))]
     pub recorded_at: OffsetDateTime,
     /// What happened, as the bytes that were stored.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub payload: Box<RawValue>,
 }
 
@@ -94,7 +103,11 @@ pub fn decode_payload<A: Decider>(name: &str, version: u16, payload: &str) -> Re
                 serde_json::Value::Null,
             );
             let lifted = A::upcasters().iter().fold(old, |event, upcaster| {
-                if upcaster.can_upcast(&event.event_type, &event.event_version) { upcaster.upcast(event) } else { event }
+                if upcaster.can_upcast(&event.event_type, &event.event_version) {
+                    upcaster.upcast(event)
+                } else {
+                    event
+                }
             });
             A::Event::decode(&lifted.event_type, &lifted.payload.to_string())
         }

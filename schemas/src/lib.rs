@@ -1,6 +1,9 @@
-//! What crosses a process boundary: the event envelope, subjects, token claims, the pod protocol.
+//! What crosses a process boundary: the event envelope, subjects, token claims, the pod protocol; and the contracts that
+//! are generated from them.
 
 pub mod claims;
+pub mod context;
+pub mod contracts;
 pub mod cursor;
 pub mod event;
 pub mod pod;

@@ -4,8 +4,9 @@
 //! [`path::MODELS`]) and, when tracing, a `traceparent`. An answer of 401, 403 or 410 means that this attempt is over:
 //! the pod stops at once and pushes nothing.
 
-use domain::id::{CardId, ProjectId, RunId};
-use domain::run::{StepKind, TaskOutcome};
+pub use domain::id::{CardId, ProjectId, RunId};
+pub use domain::run::{FailureKind, StepKind, TaskOutcome};
+pub use domain::value::{Branch, CommitSha, TEXT_BYTES, Text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,7 @@ pub mod path {
 }
 
 /// How a pod is started: one JSON line on its standard input, so that the token stands in no argument and no environment variable.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Boot {
     /// The control plane's pod address, such as `http://127.0.0.1:8080`.
     pub control_plane: String,
@@ -49,6 +50,7 @@ pub enum ModelProtocol {
     /// Anthropic Messages.
     Anthropic,
     /// `OpenAI` Chat Completions.
+    #[serde(rename = "openai")]
     OpenAi,
 }
 
@@ -149,9 +151,28 @@ pub enum Report {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Failure {
     /// The kind of failure.
-    pub kind: domain::run::FailureKind,
+    pub kind: FailureKind,
     /// For people: what went wrong and, where known, what to do.
     pub reason: String,
     /// The end of the log, at most [`STEP_DETAIL_BYTES`].
     pub log_tail: String,
 }
+
+/// How the pod's process ends. Only [`REPORTED`](exit::REPORTED) means that the control plane has the result.
+pub mod exit {
+    /// The result was taken, whether it was a success or a failure.
+    pub const REPORTED: u8 = 0;
+    /// There was no readable [`super::Boot`] on standard input, or the pod could not be set up.
+    pub const BAD_BOOT: u8 = 2;
+    /// The control plane said that the attempt is over (cancelled, or given to another one). Nothing was reported.
+    pub const OVER: u8 = 10;
+    /// [`super::Limits::max_run_seconds`] and [`super::GRACE_SECONDS`] went by. Nothing was reported.
+    pub const OUT_OF_TIME: u8 = 11;
+    /// The result was not acknowledged in time.
+    pub const UNREPORTED: u8 = 12;
+    /// The control plane gave no job.
+    pub const NO_JOB: u8 = 13;
+}
+
+/// How much longer than [`Limits::max_run_seconds`] a pod lives: the control plane is to stop it first, and this is the net.
+pub const GRACE_SECONDS: u64 = 10;

@@ -16,7 +16,8 @@ pub fn partition(partition: i32) -> String {
     format!("evt.{partition}.*")
 }
 
-/// Core NATS (not stored): "this consumer has reached this position of this partition". The body is the position in decimal.
+/// Core NATS (not stored): "this consumer has reached this position of this partition". The body is JSON:
+/// `{"after": 7, "position": 9, "topics": ["<uuid>", …]}`, where no topics means that what changed is not known.
 pub fn progress(consumer: &str, partition: i32) -> String {
     format!("progress.{consumer}.{partition}")
 }

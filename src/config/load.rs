@@ -20,6 +20,8 @@ const DEFAULT_FILE: &str = "agentworks.toml";
 const FILE_VARIABLE: &str = "AGENTWORKS_CONFIG";
 /// Starts every variable that is a setting.
 const PREFIX: &str = "AGENTWORKS_";
+/// Variables with the prefix that are something else: an option of `demo`, and the mark of a process inside an environment.
+const NOT_SETTINGS: [&str; 2] = ["AGENTWORKS_DEMO_REPO_TOKEN", "AGENTWORKS_ENVIRONMENT"];
 /// Variables that other programs know too, and the setting each stands for.
 const STANDARD: [(&str, &str); 6] = [
     ("DATABASE_URL", "database.url"),
@@ -86,7 +88,8 @@ impl Variables {
         for (name, value) in environment {
             let Ok(name) = name.into_string() else { continue };
             let standard = STANDARD.into_iter().find(|(known, _)| *known == name);
-            if value.is_empty() || (standard.is_none() && !name.starts_with(PREFIX)) {
+            let own = name.starts_with(PREFIX) && !NOT_SETTINGS.contains(&name.as_str());
+            if value.is_empty() || !(own || standard.is_some()) {
                 continue;
             }
             if name == FILE_VARIABLE {

@@ -34,7 +34,11 @@ fn every_setting_is_documented_even_those_without_a_default() {
 #[test]
 fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let file = "[http]\naddress = \"127.0.0.1:1\"\nmax_body_bytes = 5\n[workers]\nlease_seconds = 30\n";
-    let config = load(Some(file), &[("AGENTWORKS_HTTP__ADDRESS", "[::1]:2"), ("AGENTWORKS_UNSET", "")]).unwrap();
+    let config = load(
+        Some(file),
+        &[("AGENTWORKS_HTTP__ADDRESS", "[::1]:2"), ("AGENTWORKS_UNSET", ""), ("AGENTWORKS_DEMO_REPO_TOKEN", "t")],
+    )
+    .unwrap();
     assert_eq!(config.http.address, "[::1]:2".parse().unwrap());
     assert_eq!(config.http.max_body_bytes, 5);
     assert_eq!(config.workers.lease, Duration::from_secs(30));
@@ -94,7 +98,8 @@ fn an_unknown_setting_is_named_as_it_was_written() {
 
 #[test]
 fn a_wrong_value_names_the_setting_and_the_remedy() {
-    let cases: [(Option<&str>, &[(&str, &str)], &[&str]); 9] = [
+    type Case<'a> = (Option<&'a str>, &'a [(&'a str, &'a str)], &'a [&'a str]);
+    let cases: [Case<'_>; 9] = [
         (None, &[("AGENTWORKS_HTTP__ADDRESS", "nowhere")], &["`AGENTWORKS_HTTP__ADDRESS`", "socket address"]),
         (Some("[http]\nmax_body_bytes = -1\n"), &[], &["`http.max_body_bytes` in some.toml", "-1"]),
         (Some("[log]\npartitions = 0\n"), &[], &["`log.partitions` in some.toml", "at least 1"]),

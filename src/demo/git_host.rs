@@ -3,10 +3,10 @@
 //! For: cloning from and pushing to real repositories with short-lived tokens, and for making a host misbehave.
 //! Guarantees: the work is done by `git http-backend` itself, request and answer are streamed; each token opens one
 //! repository; an unknown repository is answered exactly like one that the token does not open; every reference that a
-//! push changed is recorded beside the repository by its own hook, so [`GitHost::pushes`] also knows pushes of earlier
+//! push changed is recorded beside the repository by a hook, so [`GitHost::pushes`] also knows pushes of earlier
 //! hosts on the same folder, and pushes whose answer was lost.
-//! Never: reads the user's or the machine's Git configuration, listens beyond the loopback address, or changes a
-//! repository that was adopted from elsewhere (it works on a copy).
+//! Never: reads the user's or the machine's Git configuration, listens beyond the loopback address, or changes the
+//! source of an adopted repository (it works on a copy; serving one in place is another method).
 
 mod backend;
 mod repository;
@@ -14,7 +14,7 @@ mod repository;
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -55,9 +55,9 @@ pub enum GitHostError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Clone and fetch.
-    Read,
+    ReadOnly,
     /// Push as well.
-    Write,
+    ReadWrite,
 }
 
 /// One reference that a push changed.
@@ -93,6 +93,8 @@ pub enum Fault {
     Hang,
     /// Does what was asked, then cuts the connection instead of answering.
     LoseAnswer,
+    /// Does what was asked, then never answers.
+    HoldAnswer,
 }
 
 /// A running Git host.
@@ -130,9 +132,9 @@ impl GitHost {
     ///
     /// # Errors
     /// When the folder cannot be written or no port is free.
-    pub fn start(root: PathBuf) -> Result<Self, GitHostError> {
+    pub fn start(root: impl AsRef<Path>) -> Result<Self, GitHostError> {
         std::fs::create_dir_all(&root)?;
-        let root = root.canonicalize()?;
+        let root = root.as_ref().canonicalize()?;
         repository::write_configuration(&root)?;
         let shared = Arc::new(Shared {
             root,
@@ -161,14 +163,8 @@ impl GitHost {
     ///
     /// # Errors
     /// When the name is unfit or taken, or Git refuses.
-    pub async fn create_repository(
-        &self,
-        name: &str,
-        files: &[(&str, &str, bool)],
-    ) -> Result<(), GitHostError> {
-        Repository::new_name(&self.shared.root, name)?
-            .create(files)
-            .await
+    pub async fn create_repository(&self, name: &str, files: &[(&str, &str, bool)]) -> Result<(), GitHostError> {
+        Repository::new_name(&self.shared.root, name)?.create(files).await
     }
 
     /// Makes a bare copy of a repository at a local path or an address that Git can clone.
@@ -176,9 +172,15 @@ impl GitHost {
     /// # Errors
     /// When the name is unfit or taken, or the source cannot be cloned.
     pub async fn adopt_repository(&self, name: &str, source: &str) -> Result<(), GitHostError> {
-        Repository::new_name(&self.shared.root, name)?
-            .adopt(source)
-            .await
+        Repository::new_name(&self.shared.root, name)?.adopt(source).await
+    }
+
+    /// Serves a repository where it lies, bare or with a checkout: pushes change it itself. Its own hooks are not run.
+    ///
+    /// # Errors
+    /// When the name is unfit or taken, or there is no repository at this very path.
+    pub async fn serve_repository(&self, name: &str, path: &Path) -> Result<(), GitHostError> {
+        Repository::new_name(&self.shared.root, name)?.serve(path).await
     }
 
     /// The branch that a clone starts on.
@@ -200,12 +202,9 @@ impl GitHost {
         expires_in: Option<Duration>,
     ) -> Result<String, GitHostError> {
         self.repository(name)?;
-        let token = format!("ght_{:032x}", rand::rng().random::<u128>());
-        let grant = Grant {
-            repository: name.to_owned(),
-            access,
-            expires: expires_in.map(|time| Instant::now() + time),
-        };
+        let token = new_token();
+        let grant =
+            Grant { repository: name.to_owned(), access, expires: expires_in.map(|time| Instant::now() + time) };
         lock(&self.shared.grants).insert(token.clone(), grant);
         Ok(token)
     }
@@ -233,14 +232,10 @@ impl GitHost {
 
     /// Misbehaves in the next `times` authorized requests of this operation, or of any. Faults are used up in order.
     pub fn inject(&self, operation: Option<Operation>, fault: Fault, times: u32) {
-        lock(&self.shared.faults).push_back(PlannedFault {
-            operation,
-            fault,
-            left: times,
-        });
+        lock(&self.shared.faults).push_back(PlannedFault { operation, fault, left: times });
     }
 
-    /// Waits until at least `count` requests in all have run into [`Fault::Hang`].
+    /// Waits until at least `count` requests in all have run into [`Fault::Hang`] or [`Fault::HoldAnswer`].
     pub async fn wait_until_hanging(&self, count: usize) {
         let mut hanging = self.shared.hanging.subscribe();
         // The sender lives as long as `self`, so this ends only when the condition holds.
@@ -269,12 +264,15 @@ impl Shared {
     fn take_fault(&self, operation: Operation) -> Option<Fault> {
         let mut faults = lock(&self.faults);
         faults.retain(|planned| planned.left > 0);
-        let planned = faults
-            .iter_mut()
-            .find(|planned| planned.operation.is_none_or(|only| only == operation))?;
+        let planned = faults.iter_mut().find(|planned| planned.operation.is_none_or(|only| only == operation))?;
         planned.left -= 1;
         Some(planned.fault)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a credential must not be foreseen")]
+fn new_token() -> String {
+    format!("ght_{:032x}", rand::rng().random::<u128>())
 }
 
 /// Locks even after a panic elsewhere: what is guarded here is never left half changed.

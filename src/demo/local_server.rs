@@ -25,11 +25,7 @@ impl LocalServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name(name)
-            .enable_all()
-            .build()?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()?;
         let listener = {
             let _context = runtime.enter();
             tokio::net::TcpListener::from_std(listener)?
@@ -39,10 +35,7 @@ impl LocalServer {
                 tracing::error!(%error, "a demo server stopped");
             }
         });
-        Ok(Self {
-            address,
-            runtime: Some(runtime),
-        })
+        Ok(Self { address, runtime: Some(runtime) })
     }
 
     /// Where it listens.

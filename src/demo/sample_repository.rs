@@ -23,11 +23,7 @@ pub fn files() -> Vec<(&'static str, &'static str, bool)> {
     vec![
         ("README.md", include_str!("sample/README.md"), false),
         ("bin/greet", include_str!("sample/bin/greet"), true),
-        (
-            "lib/greeting.sh",
-            include_str!("sample/lib/greeting.sh"),
-            false,
-        ),
+        ("lib/greeting.sh", include_str!("sample/lib/greeting.sh"), false),
         ("tests/run.sh", include_str!("sample/tests/run.sh"), true),
     ]
 }
@@ -93,7 +89,6 @@ pub const fn generic_cards() -> [DemoCard; 3] {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use std::process::{Command, Output};
@@ -109,11 +104,7 @@ mod tests {
     }
 
     fn run_tests(folder: &std::path::Path) -> Output {
-        Command::new("sh")
-            .arg("tests/run.sh")
-            .current_dir(folder)
-            .output()
-            .unwrap()
+        Command::new("sh").arg("tests/run.sh").current_dir(folder).output().unwrap()
     }
 
     #[test]

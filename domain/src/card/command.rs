@@ -31,7 +31,7 @@ pub enum CardCommand {
         /// The new description.
         description: Option<Text>,
     },
-    /// Puts it into a lane.
+    /// Puts it into a lane. In the lane where it is already, it is only given the place.
     Move {
         /// Where.
         lane: LaneKey,
@@ -116,7 +116,7 @@ pub enum CardCommand {
 pub struct DependencyFacts {
     /// Whether the other card exists on the same board.
     pub on_same_board: bool,
-    /// Whether the other card waits, directly or through others, for this one.
+    /// Whether the other card waits, directly or through others, for this one; true as well when it *is* this one.
     pub waits_for_this: bool,
 }
 

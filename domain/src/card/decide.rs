@@ -37,15 +37,9 @@ fn change(card: &OpenCard, command: CardCommand) -> Decision {
     match command {
         CardCommand::Create { .. } => Err(CardRefusal::AlreadyExists),
         CardCommand::Edit { title, description } => edit(card, title, description),
-        CardCommand::Move { lane, rank, lanes } => {
-            if lane == card.lane && rank == card.rank {
-                return Ok(vec![]);
-            }
-            moved(card, &lane, rank, &lanes).map(|event| vec![event])
-        }
-        CardCommand::Rank { rank } => {
-            Ok(if rank == card.rank { vec![] } else { vec![CardRanked { rank }.into()] })
-        }
+        CardCommand::Move { lane, rank, .. } if lane == card.lane => Ok(ranked(card, rank)),
+        CardCommand::Move { lane, rank, lanes } => Ok(vec![moved(card, &lane, rank, &lanes)?]),
+        CardCommand::Rank { rank } => Ok(ranked(card, rank)),
         CardCommand::AssignAgent { agent, provider_usable } => assign(card, agent, provider_usable),
         CardCommand::AddDependency { on, facts } => depend(card, on, facts),
         CardCommand::RemoveDependency { on } => {
@@ -63,7 +57,12 @@ fn change(card: &OpenCard, command: CardCommand) -> Decision {
     }
 }
 
-/// The card goes to a lane of its board.
+/// The card gets another place in its lane.
+fn ranked(card: &OpenCard, rank: Rank) -> Vec<CardEvent> {
+    if rank == card.rank { vec![] } else { vec![CardRanked { rank }.into()] }
+}
+
+/// The card goes to another lane of its board.
 pub(super) fn moved(card: &OpenCard, lane: &LaneKey, rank: Rank, lanes: &Lanes) -> Result<CardEvent, CardRefusal> {
     let lane = lanes.get(lane).ok_or_else(|| CardRefusal::UnknownLane(lane.clone()))?;
     let done = lane.role == LaneRole::Done;

@@ -95,10 +95,9 @@ impl Refusal for CardRefusal {
     fn kind(&self) -> RefusalKind {
         match self {
             Self::NotFound => RefusalKind::NotFound,
-            Self::UnknownLane(_)
-            | Self::NothingToEdit
-            | Self::ProviderNotUsable
-            | Self::DependencyUnknown(_) => RefusalKind::Invalid,
+            Self::UnknownLane(_) | Self::NothingToEdit | Self::ProviderNotUsable | Self::DependencyUnknown(_) => {
+                RefusalKind::Invalid
+            }
             Self::TooManyActiveRuns { .. } => RefusalKind::Limit,
             _ => RefusalKind::Rule,
         }

@@ -10,6 +10,7 @@ use crate::value::{CommitSha, LaneKey, Reason, Text, Title};
 
 crate::events! {
     /// The events of a [`Card`](super::Card).
+    #[expect(clippy::large_enum_variant, reason = "few live at a time, and a box would show in every match")]
     pub enum CardEvent {
         /// It was created.
         Created(CardCreated) = 1,

@@ -98,7 +98,7 @@ impl Decider for Card {
     }
 
     fn evolve(&mut self, event: &CardEvent) {
-        if let CardEvent::Created(created) = event {
+        if let (Self::Absent, CardEvent::Created(created)) = (&*self, event) {
             *self = Self::Open(Box::new(OpenCard {
                 project: created.project,
                 title: created.title.clone(),

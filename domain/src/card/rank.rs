@@ -37,20 +37,22 @@ impl Rank {
 
     /// A place after `low` and before `high`; `None` when there is none because `low` does not stand before `high`.
     pub fn between(low: &Self, high: &Self) -> Option<Self> {
-        (low < high).then(|| Self(midpoint(low.0.as_bytes(), Some(high.0.as_bytes()))))
+        if low < high { midpoint(low.0.as_bytes(), high.0.as_bytes()).map(Self) } else { None }
     }
 
-    /// A place right after this one.
+    /// A place after this one and before every other that [`Rank::end`] gives out later. It knows of no neighbour: a
+    /// card that was itself placed beside this one may stand closer; with both neighbours known, use [`Rank::between`].
     pub fn just_after(&self) -> Self {
         Self(format!("{}i", self.0))
     }
 
-    /// A place right before this one.
+    /// A place before this one and after every other that [`Rank::end`] gave out earlier. It knows of no neighbour, as
+    /// [`Rank::just_after`] says. A rank that is none of ours and has nothing before it is given back as it is.
     pub fn just_before(&self) -> Self {
-        // The greatest text of one digit fewer in value at the last place, opened up by a middle digit.
+        // Lower only at the last place, so that everything which differs earlier stays where it is.
         let bytes = self.0.as_bytes();
         let low = &bytes[..bytes.len().saturating_sub(1)];
-        Self(midpoint(low, Some(bytes)))
+        midpoint(low, bytes).map_or_else(|| self.clone(), Self)
     }
 
     /// The text itself.
@@ -65,19 +67,25 @@ impl fmt::Display for Rank {
     }
 }
 
-/// A text strictly between `low` and `high` that does not end in `0`. Wants `low < high`, read as fractions.
-fn midpoint(low: &[u8], high: Option<&[u8]>) -> String {
+/// A text strictly between `low` and `high`, read as fractions, that does not end in `0`; `None` when there is none,
+/// which ranks of ours never are: only a stored text that breaks the rules can be equal as a fraction and not as a text.
+fn midpoint(low: &[u8], high: &[u8]) -> Option<String> {
     let mut result = String::new();
-    let mut high = high;
+    let mut high = Some(high);
     let mut place = 0;
     loop {
+        if high.is_some_and(|high| place >= low.len().max(high.len())) {
+            return None;
+        }
         let a = digit(low.get(place));
-        let b = high.map_or(DIGITS.len(), |h| digit(h.get(place)));
+        let b = high.map_or(DIGITS.len(), |high| digit(high.get(place)));
         if a == b {
             result.push(char::from(DIGITS[a]));
         } else if b > a + 1 {
             result.push(char::from(DIGITS[usize::midpoint(a, b)]));
-            return result;
+            return Some(result);
+        } else if b < a {
+            return None;
         } else {
             // Neighbouring digits: keep the lower one and go on below it, where nothing bounds from above.
             result.push(char::from(DIGITS[a]));
@@ -110,7 +118,8 @@ mod tests {
 
     #[test]
     fn just_before_and_after_stay_beside_the_card() {
-        let at = |micros| Rank::end(OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::microseconds(micros));
+        let at =
+            |micros| Rank::end(OffsetDateTime::UNIX_EPOCH + Duration::days(20_000) + Duration::microseconds(micros));
         let (a, b, c) = (at(1), at(2), at(3));
         assert!(a < b.just_before() && b.just_before() < b);
         assert!(b < b.just_after() && b.just_after() < c);

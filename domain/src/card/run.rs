@@ -63,8 +63,8 @@ pub(super) fn finish(card: &OpenCard, run: RunId, result: RunResult, lanes: &Lan
     }
     let succeeded = matches!(result, RunResult::Succeeded { .. });
     let mut events = vec![CardRunFinished { run, result }.into()];
-    let untouched = lanes.get(&card.lane).is_some_and(|lane| lane.role == LaneRole::InProgress);
-    if untouched && card.blocked.is_none() {
+    let put = lanes.with_role(LaneRole::InProgress).map_or(before, |lane| &lane.key);
+    if card.lane == *put && card.blocked.is_none() {
         if succeeded {
             events.extend(go(card, LaneRole::Review, rank, lanes));
         } else if *before != card.lane {

@@ -81,25 +81,16 @@ impl Decider for Environment {
     }
 
     fn evolve(&mut self, event: &EnvironmentEvent) {
-        let reached = match event {
-            EnvironmentEvent::Requested(requested) => {
+        match (&mut *self, event) {
+            (Self::Absent, EnvironmentEvent::Requested(requested)) => {
                 *self = Self::Alive { purpose: requested.purpose.clone(), phase: Phase::Requested };
-                return;
             }
-            EnvironmentEvent::Stopped(_) => {
-                *self = Self::Stopped;
-                return;
-            }
-            EnvironmentEvent::Failed(_) => {
-                *self = Self::Failed;
-                return;
-            }
-            EnvironmentEvent::Provisioning(_) => Phase::Provisioning,
-            EnvironmentEvent::Ready(_) => Phase::Ready,
-            EnvironmentEvent::Stopping(_) => Phase::Stopping,
-        };
-        if let Self::Alive { phase, .. } = self {
-            *phase = reached;
+            (Self::Alive { phase, .. }, EnvironmentEvent::Provisioning(_)) => *phase = Phase::Provisioning,
+            (Self::Alive { phase, .. }, EnvironmentEvent::Ready(_)) => *phase = Phase::Ready,
+            (Self::Alive { phase, .. }, EnvironmentEvent::Stopping(_)) => *phase = Phase::Stopping,
+            (Self::Alive { .. }, EnvironmentEvent::Stopped(_)) => *self = Self::Stopped,
+            (Self::Alive { .. }, EnvironmentEvent::Failed(_)) => *self = Self::Failed,
+            _ => {}
         }
     }
 }

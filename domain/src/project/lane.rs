@@ -67,7 +67,10 @@ impl Lanes {
             }
         }
         if !lanes.iter().any(|lane| lane.role == LaneRole::Done) {
-            return Err(bad("lane_done_missing", "one lane must have the role `done`, or no dependency can be met".into()));
+            return Err(bad(
+                "lane_done_missing",
+                "one lane must have the role `done`, or no dependency can be met".into(),
+            ));
         }
         Ok(Self(lanes))
     }

@@ -96,7 +96,7 @@ impl Decider for Project {
     }
 
     fn evolve(&mut self, event: &ProjectEvent) {
-        if let ProjectEvent::Created(created) = event {
+        if let (Self::Absent, ProjectEvent::Created(created)) = (&*self, event) {
             *self = Self::Open(Box::new(OpenProject {
                 workspace: created.workspace,
                 name: created.name.clone(),

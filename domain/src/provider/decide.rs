@@ -25,7 +25,9 @@ pub(super) fn decide(provider: &Provider, command: ProviderCommand) -> Result<Ve
                 Ok(vec![ProviderConfigured { settings }.into()])
             }
         }
-        (Provider::Registered { .. }, ProviderCommand::RotateKey { key }) => Ok(vec![ProviderKeyRotated { key }.into()]),
+        (Provider::Registered { key: present, .. }, ProviderCommand::RotateKey { key }) => {
+            Ok(if key == *present { vec![] } else { vec![ProviderKeyRotated { key }.into()] })
+        }
         (Provider::Registered { enabled, .. }, ProviderCommand::Disable) => {
             Ok(if *enabled { vec![ProviderDisabled {}.into()] } else { vec![] })
         }

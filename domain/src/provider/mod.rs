@@ -79,7 +79,7 @@ impl Decider for Provider {
     }
 
     fn evolve(&mut self, event: &ProviderEvent) {
-        if let ProviderEvent::Registered(registered) = event {
+        if let (Self::Absent, ProviderEvent::Registered(registered)) = (&*self, event) {
             *self =
                 Self::Registered { settings: registered.settings.clone(), key: registered.key.clone(), enabled: true };
         }

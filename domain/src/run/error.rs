@@ -15,7 +15,7 @@ pub enum RunRefusal {
     #[error("the run has already ended: it {0}")]
     Ended(&'static str),
     /// The attempt is not the current one.
-    #[error("attempt {given} is not the current attempt ({current})")]
+    #[error("attempt {given} is over, or it is not its turn yet: the run is at attempt {current}")]
     NotTheCurrentAttempt {
         /// What the caller believed.
         given: u32,

@@ -86,9 +86,28 @@ impl Run {
         }
     }
 
+    /// The number of the current or last attempt; 0 before the first.
+    pub fn attempt_number(&self) -> u32 {
+        match self {
+            Self::Absent => 0,
+            Self::Queued { attempts_lost, .. } => *attempts_lost,
+            Self::Active { attempt, .. } => attempt.number,
+            Self::Ended { attempt, .. } => *attempt,
+        }
+    }
+
     /// Whether `attempt` is under way.
     pub fn is_current(&self, attempt: u32) -> bool {
         matches!(self, Self::Active { attempt: current, .. } if current.number == attempt)
+    }
+
+    /// This run after its end. A run ends once: what has ended stays as it is.
+    fn ended(self, ending: Ending) -> Self {
+        let attempt = self.attempt_number();
+        match self {
+            Self::Queued { task, .. } | Self::Active { task, .. } => Self::Ended { task, attempt, ending },
+            Self::Absent | Self::Ended { .. } => self,
+        }
     }
 }
 
@@ -103,63 +122,29 @@ impl Decider for Run {
     }
 
     fn evolve(&mut self, event: &RunEvent) {
-        let ending = match event {
-            RunEvent::Queued(queued) => {
-                *self = Self::Queued { task: Box::new(queued.task.clone()), attempts_lost: 0 };
-                return;
+        *self = match (std::mem::take(self), event) {
+            (Self::Absent, RunEvent::Queued(queued)) => {
+                Self::Queued { task: Box::new(queued.task.clone()), attempts_lost: 0 }
             }
-            RunEvent::Dispatched(dispatched) => {
-                if let Some(task) = self.task().cloned() {
-                    let attempt = Attempt {
-                        number: dispatched.attempt,
-                        environment: dispatched.environment,
-                        started: false,
-                        last_step: 0,
-                    };
-                    *self = Self::Active { task: Box::new(task), attempt };
-                }
-                return;
+            (Self::Queued { task, .. }, RunEvent::Dispatched(RunDispatched { attempt: number, environment })) => {
+                let attempt = Attempt { number: *number, environment: *environment, started: false, last_step: 0 };
+                Self::Active { task, attempt }
             }
-            RunEvent::Started(_) => {
-                if let Self::Active { attempt, .. } = self {
-                    attempt.started = true;
-                }
-                return;
+            (Self::Active { task, attempt }, RunEvent::Started(_)) => {
+                Self::Active { task, attempt: Attempt { started: true, ..attempt } }
             }
-            RunEvent::StepRecorded(step) => {
-                if let Self::Active { attempt, .. } = self {
-                    attempt.last_step = step.number;
-                }
-                return;
+            (Self::Active { task, attempt }, RunEvent::StepRecorded(step)) => {
+                Self::Active { task, attempt: Attempt { last_step: step.number, ..attempt } }
             }
-            RunEvent::ModelCalled(_) => return,
-            RunEvent::AttemptLost(lost) => {
-                if let Some(task) = self.task().cloned() {
-                    *self = Self::Queued { task: Box::new(task), attempts_lost: lost.attempt };
-                }
-                return;
+            (Self::Active { task, .. }, RunEvent::AttemptLost(lost)) => {
+                Self::Queued { task, attempts_lost: lost.attempt }
             }
-            RunEvent::Succeeded(succeeded) => Ending::Succeeded(Box::new(succeeded.outcome.clone())),
-            RunEvent::Failed(failed) => Ending::Failed(failed.kind),
-            RunEvent::TimedOut(_) => Ending::TimedOut,
-            RunEvent::Cancelled(_) => Ending::Cancelled,
+            (run, RunEvent::Succeeded(succeeded)) => run.ended(Ending::Succeeded(Box::new(succeeded.outcome.clone()))),
+            (run, RunEvent::Failed(failed)) => run.ended(Ending::Failed(failed.kind)),
+            (run, RunEvent::TimedOut(_)) => run.ended(Ending::TimedOut),
+            (run, RunEvent::Cancelled(_)) => run.ended(Ending::Cancelled),
+            (unchanged, _) => unchanged,
         };
-        let attempt = self.attempt_number();
-        if let Some(task) = self.task().cloned() {
-            *self = Self::Ended { task: Box::new(task), attempt, ending };
-        }
-    }
-}
-
-impl Run {
-    /// The number of the current or last attempt; 0 before the first.
-    pub fn attempt_number(&self) -> u32 {
-        match self {
-            Self::Absent => 0,
-            Self::Queued { attempts_lost, .. } => *attempts_lost,
-            Self::Active { attempt, .. } => attempt.number,
-            Self::Ended { attempt, .. } => *attempt,
-        }
     }
 }
 

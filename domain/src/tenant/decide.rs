@@ -1,6 +1,8 @@
 //! A tenant's rules.
 
-use super::{Tenant, TenantCommand, TenantCreated, TenantEvent, TenantRefusal, TenantRenamed, TenantResumed, TenantSuspended};
+use super::{
+    Tenant, TenantCommand, TenantCreated, TenantEvent, TenantRefusal, TenantRenamed, TenantResumed, TenantSuspended,
+};
 
 pub(super) fn decide(tenant: &Tenant, command: TenantCommand) -> Result<Vec<TenantEvent>, TenantRefusal> {
     match (tenant, command) {

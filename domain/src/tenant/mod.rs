@@ -52,7 +52,7 @@ impl Decider for Tenant {
 
     fn evolve(&mut self, event: &TenantEvent) {
         match (&mut *self, event) {
-            (_, TenantEvent::Created(created)) => *self = Self::Active { name: created.name.clone() },
+            (Self::Absent, TenantEvent::Created(created)) => *self = Self::Active { name: created.name.clone() },
             (Self::Active { name } | Self::Suspended { name }, TenantEvent::Renamed(renamed)) => {
                 *name = renamed.name.clone();
             }

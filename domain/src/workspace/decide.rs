@@ -1,7 +1,8 @@
 //! A workspace's rules.
 
 use super::{
-    Workspace, WorkspaceArchived, WorkspaceCommand, WorkspaceCreated, WorkspaceEvent, WorkspaceRefusal, WorkspaceRenamed,
+    Workspace, WorkspaceArchived, WorkspaceCommand, WorkspaceCreated, WorkspaceEvent, WorkspaceRefusal,
+    WorkspaceRenamed,
 };
 
 pub(super) fn decide(

@@ -45,7 +45,7 @@ impl Decider for Workspace {
 
     fn evolve(&mut self, event: &WorkspaceEvent) {
         match (&mut *self, event) {
-            (_, WorkspaceEvent::Created(created)) => *self = Self::Open { name: created.name.clone() },
+            (Self::Absent, WorkspaceEvent::Created(created)) => *self = Self::Open { name: created.name.clone() },
             (Self::Open { name }, WorkspaceEvent::Renamed(renamed)) => *name = renamed.name.clone(),
             (Self::Open { name }, WorkspaceEvent::Archived(_)) => *self = Self::Archived { name: name.clone() },
             _ => {}

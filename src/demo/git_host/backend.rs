@@ -21,7 +21,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader};
 use tokio::process::ChildStdin;
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use super::repository::{Repository, git, is_name};
+use super::repository::{Repository, http_backend, is_name};
 use super::{Access, Fault, Operation, Shared};
 
 /// Header lines taken from the backend at most.
@@ -43,17 +43,13 @@ impl Target {
     fn parse(method: &Method, path: &str, query: &str) -> Option<Self> {
         let (repository, action) = path.strip_prefix('/')?.split_once(".git/")?;
         let (operation, needs) = match (method.as_str(), action, query) {
-            ("GET", "info/refs", "service=git-upload-pack") => (Operation::Discover, Access::Read),
-            ("GET", "info/refs", "service=git-receive-pack") => (Operation::Discover, Access::Write),
-            ("POST", "git-upload-pack", _) => (Operation::Fetch, Access::Read),
-            ("POST", "git-receive-pack", _) => (Operation::Push, Access::Write),
+            ("GET", "info/refs", "service=git-upload-pack") => (Operation::Discover, Access::ReadOnly),
+            ("GET", "info/refs", "service=git-receive-pack") => (Operation::Discover, Access::ReadWrite),
+            ("POST", "git-upload-pack", _) => (Operation::Fetch, Access::ReadOnly),
+            ("POST", "git-receive-pack", _) => (Operation::Push, Access::ReadWrite),
             _ => return None,
         };
-        is_name(repository).then(|| Self {
-            repository: repository.to_owned(),
-            operation,
-            needs,
-        })
+        is_name(repository).then(|| Self { repository: repository.to_owned(), operation, needs })
     }
 }
 
@@ -77,19 +73,25 @@ async fn handle(State(host): State<Arc<Shared>>, request: Request) -> Response {
             std::future::pending::<()>().await;
         }
         Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
-        Some(Fault::LoseAnswer) | None => {}
+        Some(Fault::LoseAnswer | Fault::HoldAnswer) | None => {}
     }
-    let answer = match run_backend(&host, &head, body).await {
+    let answer = match run_backend(&host, &target.repository, &head, body).await {
         Ok(answer) => answer,
         Err(error) => {
             tracing::error!(%error, repository = %target.repository, "git http-backend failed");
             return (StatusCode::BAD_GATEWAY, "the backend failed\n").into_response();
         }
     };
-    if fault == Some(Fault::LoseAnswer) {
-        return lose(answer).await;
+    match fault {
+        Some(Fault::LoseAnswer) => lose(answer).await,
+        Some(Fault::HoldAnswer) => {
+            // The backend has done its work only when its answer has come to its end.
+            let _done = lose(answer).await;
+            host.hanging.send_modify(|count| *count += 1);
+            std::future::pending().await
+        }
+        _ => answer,
     }
-    answer
 }
 
 /// Refuses all that a good token does not open; what does not exist looks like what the token does not open.
@@ -103,7 +105,7 @@ fn authorize(host: &Shared, headers: &HeaderMap, target: &Target) -> Result<(), 
             let challenge = [(WWW_AUTHENTICATE, "Basic realm=\"git\"")];
             (StatusCode::UNAUTHORIZED, challenge, "authentication failed\n").into_response()
         }
-        Some(grant) if target.needs == Access::Write && grant.access == Access::Read => {
+        Some(grant) if target.needs == Access::ReadWrite && grant.access == Access::ReadOnly => {
             (StatusCode::FORBIDDEN, "this token only reads\n").into_response()
         }
         Some(_) => return Ok(()),
@@ -120,7 +122,7 @@ fn token(headers: &HeaderMap) -> Option<String> {
 }
 
 /// Runs the backend and answers as soon as it has written its headers.
-async fn run_backend(host: &Shared, head: &Parts, body: Body) -> io::Result<Response> {
+async fn run_backend(host: &Shared, repository: &str, head: &Parts, body: Body) -> io::Result<Response> {
     let text = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok());
     let protocol = text(HeaderName::from_static("git-protocol"));
     let variables = [
@@ -132,24 +134,18 @@ async fn run_backend(host: &Shared, head: &Parts, body: Body) -> io::Result<Resp
         ("HTTP_CONTENT_ENCODING", text(CONTENT_ENCODING)),
         ("HTTP_GIT_PROTOCOL", protocol),
         ("GIT_PROTOCOL", protocol),
-        ("GIT_HTTP_EXPORT_ALL", Some("1")),
         ("REMOTE_USER", Some("x-access-token")),
         ("REMOTE_ADDR", Some("127.0.0.1")),
         ("PATH_TRANSLATED", None),
     ];
-    let mut command = git(&host.root);
-    command.arg("http-backend").env("GIT_PROJECT_ROOT", &host.root);
+    let mut command = http_backend(&host.root, repository);
     for (name, value) in variables {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
         };
     }
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("the backend has no pipes"));
     };
@@ -208,8 +204,6 @@ where
 async fn lose(answer: Response) -> Response {
     let mut body = answer.into_body().into_data_stream();
     while let Ok(Some(_)) = body.try_next().await {}
-    let cut = futures::stream::iter([Err::<bytes::Bytes, _>(io::Error::from(
-        io::ErrorKind::ConnectionReset,
-    ))]);
+    let cut = futures::stream::iter([Err::<bytes::Bytes, _>(io::Error::from(io::ErrorKind::ConnectionReset))]);
     Response::new(Body::from_stream(cut))
 }

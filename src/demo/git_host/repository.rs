@@ -3,6 +3,7 @@
 //! Guarantees: Git sees one configuration only, the host's own; hooks record what pushes changed and refuse them on
 //! request. Never: reads configuration from outside the host's folder.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,17 +15,16 @@ use tokio::process::Command;
 use super::{GitHostError, Push};
 
 const CONFIGURATION: &str = "host.gitconfig";
-const PUSHES: &str = "agentworks-pushes";
-const REFUSAL: &str = "agentworks-refusal";
+const HOOKS: &str = "hooks";
 
 /// Refuses every push while there is a refusal to show.
 const PRE_RECEIVE: &str = "#!/bin/sh
-if [ -f agentworks-refusal ]; then cat agentworks-refusal >&2; exit 1; fi
+if [ -f \"$AGENTWORKS_RECORD.refusal\" ]; then cat \"$AGENTWORKS_RECORD.refusal\" >&2; exit 1; fi
 ";
 
 /// Records what a push has changed.
 const POST_RECEIVE: &str = "#!/bin/sh
-while read -r change; do printf '%s\\n' \"$change\" >>agentworks-pushes; done
+while read -r change; do printf '%s\\n' \"$change\" >>\"$AGENTWORKS_RECORD.pushes\"; done
 ";
 
 /// Variables by which a caller's own Git could reach into ours.
@@ -39,17 +39,40 @@ const FOREIGN: [&str; 8] = [
     "GIT_CONFIG_COUNT",
 ];
 
-/// The one configuration that the host's Git reads.
+/// Writes the one configuration that the host's Git reads, and the hooks that it runs.
 pub(super) fn write_configuration(root: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
     fs::write(
         root.join(CONFIGURATION),
         "[safe]\n\tdirectory = *\n[http]\n\tuploadpack = true\n\treceivepack = true\n\
          [uploadpack]\n\tallowFilter = true\n[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n",
-    )
+    )?;
+    let hooks = root.join(HOOKS);
+    fs::create_dir_all(&hooks)?;
+    for (name, script) in [("pre-receive", PRE_RECEIVE), ("post-receive", POST_RECEIVE)] {
+        let path = hooks.join(name);
+        fs::write(&path, script)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+/// `git http-backend` for a repository, with the host's hooks in place of the repository's own.
+pub(super) fn http_backend(root: &Path, name: &str) -> Command {
+    let mut command = git(root);
+    command
+        .arg("http-backend")
+        .env("GIT_PROJECT_ROOT", root)
+        .env("GIT_HTTP_EXPORT_ALL", "1")
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "core.hooksPath")
+        .env("GIT_CONFIG_VALUE_0", root.join(HOOKS))
+        .env("AGENTWORKS_RECORD", root.join(name));
+    command
 }
 
 /// Git, shielded from the configuration of the user and the machine.
-pub(super) fn git(root: &Path) -> Command {
+fn git(root: &Path) -> Command {
     let mut command = Command::new("git");
     for name in FOREIGN {
         command.env_remove(name);
@@ -79,6 +102,7 @@ pub(super) fn is_name(name: &str) -> bool {
 #[derive(Debug)]
 pub(super) struct Repository {
     root: PathBuf,
+    name: String,
     path: PathBuf,
 }
 
@@ -87,8 +111,7 @@ impl Repository {
     pub(super) fn open(root: &Path, name: &str) -> Result<Self, GitHostError> {
         let path = root.join(format!("{name}.git"));
         if is_name(name) && path.join("HEAD").is_file() {
-            let root = root.to_owned();
-            Ok(Self { root, path })
+            Ok(Self { root: root.to_owned(), name: name.to_owned(), path })
         } else {
             Err(GitHostError::Unknown(name.to_owned()))
         }
@@ -103,8 +126,7 @@ impl Repository {
         if path.exists() {
             return Err(GitHostError::Exists(name.to_owned()));
         }
-        let root = root.to_owned();
-        Ok(Self { root, path })
+        Ok(Self { root: root.to_owned(), name: name.to_owned(), path })
     }
 
     /// Makes it, with one commit.
@@ -112,7 +134,6 @@ impl Repository {
         let mut init = git(&self.root);
         init.args(["init", "--quiet", "--bare", "--template=", "--initial-branch=main"]);
         run("init", init.arg(&self.path), None).await?;
-        self.install_hooks()?;
         let commit = first_commit(files);
         self.git("fast-import", &["--quiet"], Some(&commit)).await?;
         Ok(())
@@ -120,12 +141,27 @@ impl Repository {
 
     /// Makes it as a copy that knows nothing of its source.
     pub(super) async fn adopt(&self, source: &str) -> Result<(), GitHostError> {
+        // Git runs in the host's folder, so a path is made independent of where the caller is.
+        let local = fs::canonicalize(source).ok();
+        let source = local.as_ref().map_or(OsStr::new(source), |path| path.as_os_str());
         let mut clone = git(&self.root);
-        clone.args(["clone", "--quiet", "--bare", "--template=", "--no-hardlinks", "--", source]);
-        run("clone", clone.arg(&self.path), None).await?;
-        self.git("config", &["--remove-section", "remote.origin"], None)
-            .await?;
-        self.install_hooks()
+        clone.args(["clone", "--quiet", "--bare", "--template=", "--no-hardlinks", "--"]);
+        run("clone", clone.arg(source).arg(&self.path), None).await?;
+        self.git("config", &["--remove-section", "remote.origin"], None).await?;
+        Ok(())
+    }
+
+    /// Makes it a name for a repository elsewhere: a bare one, or one with a checkout.
+    pub(super) async fn serve(&self, source: &Path) -> Result<(), GitHostError> {
+        let mut find = git(&self.root);
+        find.current_dir(source).args(["rev-parse", "--absolute-git-dir"]);
+        // Nothing above the folder that was named is meant.
+        if let Some(above) = source.parent() {
+            find.env("GIT_CEILING_DIRECTORIES", above);
+        }
+        let found = run("rev-parse", &mut find, None).await?;
+        std::os::unix::fs::symlink(found.trim_end_matches('\n'), &self.path)?;
+        Ok(())
     }
 
     pub(super) async fn default_branch(&self) -> Result<String, GitHostError> {
@@ -134,7 +170,7 @@ impl Repository {
     }
 
     pub(super) fn pushes(&self) -> Result<Vec<Push>, GitHostError> {
-        let record = match fs::read_to_string(self.path.join(PUSHES)) {
+        let record = match fs::read_to_string(self.beside("pushes")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read?,
         };
@@ -142,7 +178,7 @@ impl Repository {
     }
 
     pub(super) fn refuse_pushes(&self, message: Option<&str>) -> Result<(), GitHostError> {
-        let path = self.path.join(REFUSAL);
+        let path = self.beside("refusal");
         match message {
             Some(message) => fs::write(path, format!("{message}\n"))?,
             None if path.exists() => fs::remove_file(path)?,
@@ -151,16 +187,9 @@ impl Repository {
         Ok(())
     }
 
-    fn install_hooks(&self) -> Result<(), GitHostError> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let hooks = self.path.join("hooks");
-        fs::create_dir_all(&hooks)?;
-        for (name, script) in [("pre-receive", PRE_RECEIVE), ("post-receive", POST_RECEIVE)] {
-            let path = hooks.join(name);
-            fs::write(&path, script)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        }
-        Ok(())
+    /// A file beside the repository.
+    fn beside(&self, what: &str) -> PathBuf {
+        self.root.join(format!("{}.{what}", self.name))
     }
 
     async fn git(
@@ -178,21 +207,15 @@ impl Repository {
 fn parse_push(line: &str) -> Option<Push> {
     let mut words = line.splitn(3, ' ').map(str::to_owned);
     let (old, new, reference) = (words.next()?, words.next()?, words.next()?);
-    Some(Push {
-        reference,
-        old,
-        new,
-    })
+    Some(Push { reference, old, new })
 }
 
 /// The first commit, in the language of `git fast-import`.
 fn first_commit(files: &[(&str, &str, bool)]) -> Vec<u8> {
     const WHO: &str = "AgentWorks demo <demo@agentworks.invalid> 1750000000 +0000";
     const MESSAGE: &str = "First commit\n";
-    let mut stream = format!(
-        "commit refs/heads/main\nauthor {WHO}\ncommitter {WHO}\ndata {}\n{MESSAGE}\n",
-        MESSAGE.len()
-    );
+    let mut stream =
+        format!("commit refs/heads/main\nauthor {WHO}\ncommitter {WHO}\ndata {}\n{MESSAGE}\n", MESSAGE.len());
     for (path, content, executable) in files {
         let mode = if *executable { "100755" } else { "100644" };
         let quoted = path.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
@@ -202,17 +225,9 @@ fn first_commit(files: &[(&str, &str, bool)]) -> Vec<u8> {
 }
 
 /// Runs Git to its end; its output, or what it complained about.
-async fn run(
-    action: &'static str,
-    command: &mut Command,
-    input: Option<&[u8]>,
-) -> Result<String, GitHostError> {
+async fn run(action: &'static str, command: &mut Command, input: Option<&[u8]>) -> Result<String, GitHostError> {
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
-    let mut child = command
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
+    let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
         // A child that ends early says why itself, below.
         let _ = stdin.write_all(input).await;

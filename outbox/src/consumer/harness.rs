@@ -1,0 +1,281 @@
+//! Feeds a consumer: from the log until it has caught up, then from the bus, and from the log again whenever the bus
+//! left something out, fell silent or is gone.
+//!
+//! The bus is listened to by a plain subscription to the subjects that the relay publishes on. It needs no state on the
+//! server and outlives the stream; what it loses, the log repairs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Subscriber;
+use futures::{FutureExt as _, StreamExt as _};
+use schemas::{Recorded, subject};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::{ApplyError, Consumer, Touched, advance, register};
+use crate::{Bus, Log, LogError, message, progress, trace};
+
+/// Events that one page takes.
+const PAGE: usize = 500;
+/// Silence on the bus after which the log is asked.
+const SILENCE: Duration = Duration::from_millis(500);
+/// How often the log is asked without a bus.
+const POLL: Duration = Duration::from_millis(250);
+/// How long to wait after a failure, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+/// Feeds a consumer until `shutdown`. A second harness of the same consumer is harmless.
+///
+/// # Errors
+/// When the log has no such partition. Everything else is tried again.
+pub async fn run(
+    log: Log,
+    bus: Option<Bus>,
+    consumer: Arc<dyn Consumer>,
+    partition: i32,
+    shutdown: CancellationToken,
+) -> Result<(), LogError> {
+    if log.appended(partition).is_none() {
+        return Err(LogError::Partition(partition));
+    }
+    let trouble = Trouble { consumer: consumer.name(), partition, backoff: BACKOFF.0, told: String::new() };
+    let mut harness =
+        Harness { log, bus, consumer, partition, position: None, limit: PAGE, seen: 0, subscriber: None, trouble };
+    // A page under way is finished by the database or rolled back; it can be left at any point.
+    tokio::select! {
+        () = harness.run() => {}
+        () = shutdown.cancelled() => {}
+    }
+    Ok(())
+}
+
+struct Harness {
+    log: Log,
+    bus: Option<Bus>,
+    consumer: Arc<dyn Consumer>,
+    partition: i32,
+    /// The last position applied; `None` when it has to be asked.
+    position: Option<i64>,
+    /// Events that the next page may have: few after a failure, so that all before the bad one get through.
+    limit: usize,
+    /// The highest position seen anywhere.
+    seen: i64,
+    subscriber: Option<Subscriber>,
+    trouble: Trouble,
+}
+
+impl Harness {
+    async fn run(&mut self) {
+        loop {
+            let due = Instant::now() + self.patience();
+            self.subscribe().await;
+            // First the subscription, then the log: nothing falls between them.
+            self.catch_up().await;
+            self.listen(due).await;
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        if self.bus.as_ref().is_some_and(Bus::is_connected) { SILENCE } else { POLL }
+    }
+
+    async fn subscribe(&mut self) {
+        if self.subscriber.is_some() {
+            return;
+        }
+        let Some(bus) = &self.bus else { return };
+        match bus.client().subscribe(subject::partition(self.partition)).await {
+            Ok(subscriber) => self.subscriber = Some(subscriber),
+            Err(error) => tracing::debug!(consumer = self.consumer.name(), %error, "cannot subscribe"),
+        }
+    }
+
+    /// Applies what the bus brings, until it leaves something out, or brings nothing that could be applied for a while.
+    async fn listen(&mut self, mut due: Instant) {
+        loop {
+            let Some(subscriber) = &mut self.subscriber else {
+                return tokio::time::sleep_until(due).await;
+            };
+            // In this order: whoever repeats old events endlessly must not keep us from asking the log.
+            let first = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(due) => return,
+                first = subscriber.next() => first,
+            };
+            let Some(first) = first else {
+                // The client has closed: from now on the log alone.
+                self.subscriber = None;
+                return;
+            };
+            let mut messages = vec![first];
+            while messages.len() < self.limit
+                && let Some(message) = subscriber.next().now_or_never().flatten()
+            {
+                messages.push(message);
+            }
+            let (page, gap) = self.sift(&messages);
+            if !page.is_empty() {
+                if !self.apply(&page).await {
+                    return;
+                }
+                due = Instant::now() + self.patience();
+            }
+            if gap {
+                return;
+            }
+        }
+    }
+
+    /// The position rule: what follows on the position, up to the first gap, and whether there is one.
+    fn sift(&mut self, messages: &[async_nats::Message]) -> (Vec<Recorded>, bool) {
+        let Some(mut at) = self.position else { return (Vec::new(), true) };
+        let mut page = Vec::new();
+        for message in messages {
+            let Some(position) = message::position(message.headers.as_ref()) else { continue };
+            self.seen = self.seen.max(position);
+            if position <= at {
+                continue;
+            }
+            let event = message::decode(message)
+                .filter(|event| position == at + 1 && event.position == position && event.partition == self.partition);
+            let Some(event) = event else { return (page, true) };
+            page.push(event);
+            at = position;
+        }
+        (page, false)
+    }
+
+    /// Applies what the log holds, until there is nothing more.
+    async fn catch_up(&mut self) {
+        loop {
+            match self.read().await {
+                Ok(page) if page.is_empty() => break,
+                Ok(page) => {
+                    self.apply(&page).await;
+                }
+                Err(error) => self.trouble.wait(&error).await,
+            }
+        }
+        self.report();
+    }
+
+    async fn read(&mut self) -> Result<Vec<Recorded>, ApplyError> {
+        let position = match self.position {
+            Some(position) => position,
+            None => {
+                let mut connection = self.log.worker_pool().acquire().await?;
+                let position = register(&mut connection, self.consumer.name(), self.partition).await?;
+                *self.position.insert(position)
+            }
+        };
+        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
+        let page = self.log.read(self.partition, position, limit).await?;
+        self.seen = self.seen.max(page.last().map_or(position, |last| last.position));
+        Ok(page)
+    }
+
+    /// Applies a page, which follows on the position. False when not all of it was: the log knows how to go on.
+    async fn apply(&mut self, page: &[Recorded]) -> bool {
+        let Some((first, last)) = page.first().zip(page.last()) else { return true };
+        let span = tracing::info_span!(
+            "apply",
+            consumer = self.consumer.name(),
+            partition = self.partition,
+            first = first.position,
+            last = last.position,
+            otel.kind = "consumer"
+        );
+        trace::tie(&span, page.iter());
+        match self.try_apply(page, first.position - 1, last.position).instrument(span).await {
+            Ok(Some(touched)) => {
+                self.position = Some(last.position);
+                self.limit = (self.limit * 2).min(PAGE);
+                self.trouble.over();
+                self.consumer.committed(page).await;
+                self.tell(first.position - 1, last.position, touched).await;
+                true
+            }
+            Ok(None) => {
+                // Another harness was quicker, or it is being rebuilt.
+                self.position = None;
+                false
+            }
+            Err(error) => {
+                self.limit = 1;
+                self.position = None;
+                self.trouble.wait(&error).await;
+                false
+            }
+        }
+    }
+
+    /// One transaction. `None` when the position is not where it should be.
+    async fn try_apply(&self, page: &[Recorded], from: i64, to: i64) -> Result<Option<Touched>, ApplyError> {
+        let mut tx = self.log.worker_pool().begin().await?;
+        if !advance(&mut tx, self.consumer.name(), self.partition, from, to).await? {
+            return Ok(None);
+        }
+        let touched = self.consumer.apply(&mut tx, page).await?;
+        tx.commit().await?;
+        let events = u64::try_from(page.len()).unwrap_or(u64::MAX);
+        metrics::counter!("agentworks_consumer_events_total", "consumer" => self.consumer.name()).increment(events);
+        Ok(Some(touched))
+    }
+
+    /// One message a page.
+    async fn tell(&self, after: i64, position: i64, touched: Touched) {
+        if let Some(bus) = self.bus.as_ref().filter(|bus| bus.is_connected()) {
+            progress::tell(bus, self.consumer.name(), self.partition, after, position, touched).await;
+        }
+        self.report();
+    }
+
+    fn report(&self) {
+        let lag = (self.seen - self.position.unwrap_or(0)).max(0);
+        metrics::gauge!("agentworks_consumer_lag", "consumer" => self.consumer.name(), "partition" => self.partition.to_string())
+            .set(u32::try_from(lag).unwrap_or(u32::MAX));
+    }
+}
+
+/// What holds a consumer up.
+struct Trouble {
+    consumer: &'static str,
+    partition: i32,
+    backoff: Duration,
+    /// What was logged last; the same again is no news.
+    told: String,
+}
+
+impl Trouble {
+    async fn wait(&mut self, error: &ApplyError) {
+        metrics::counter!("agentworks_consumer_failures_total", "consumer" => self.consumer).increment(1);
+        self.gauge(1);
+        let text = error.to_string();
+        if text != self.told {
+            tracing::error!(
+                consumer = self.consumer,
+                partition = self.partition,
+                error = text,
+                "held up; trying again"
+            );
+            self.told = text;
+        }
+        tokio::time::sleep(self.backoff).await;
+        self.backoff = (self.backoff * 2).min(BACKOFF.1);
+    }
+
+    fn over(&mut self) {
+        if !std::mem::take(&mut self.told).is_empty() {
+            tracing::info!(consumer = self.consumer, partition = self.partition, "no longer held up");
+            self.gauge(0);
+        }
+        self.backoff = BACKOFF.0;
+    }
+
+    fn gauge(&self, held_up: u32) {
+        metrics::gauge!("agentworks_consumer_held_up", "consumer" => self.consumer, "partition" => self.partition.to_string())
+            .set(held_up);
+    }
+}

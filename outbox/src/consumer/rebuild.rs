@@ -1,0 +1,47 @@
+//! Applies the whole log anew.
+
+use super::{ApplyError, Consumer, advance, register};
+use crate::Log;
+
+/// Events that one page takes.
+const PAGE: i64 = 500;
+
+/// Deletes what the consumer has written and applies the whole log anew, up to what it holds at the start. A harness of
+/// the same consumer that runs at the same time is harmless: each page is applied by one of them.
+///
+/// # Errors
+/// [`ApplyError`] of the first event that cannot be applied; what was applied before stays.
+pub async fn rebuild(log: &Log, consumer: &dyn Consumer) -> Result<(), ApplyError> {
+    let name = consumer.name();
+    let mut tx = log.worker_pool().begin().await?;
+    for partition in 0..log.partitions() {
+        register(&mut tx, name, partition).await?;
+    }
+    // First the positions: their locks keep a harness from writing in between.
+    sqlx::query("UPDATE log.consumers SET position = 0 WHERE name = $1").bind(name).execute(&mut *tx).await?;
+    consumer.reset(&mut tx).await?;
+    tx.commit().await?;
+    for partition in 0..log.partitions() {
+        rebuild_partition(log, consumer, partition).await?;
+    }
+    Ok(())
+}
+
+async fn rebuild_partition(log: &Log, consumer: &dyn Consumer, partition: i32) -> Result<(), ApplyError> {
+    let head = log.head(partition).await?;
+    let mut position = 0;
+    while position < head {
+        let page = log.read(partition, position, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        let mut tx = log.worker_pool().begin().await?;
+        if advance(&mut tx, consumer.name(), partition, position, last.position).await? {
+            consumer.apply(&mut tx, &page).await?;
+            tx.commit().await?;
+            position = last.position;
+            consumer.committed(&page).await;
+        } else {
+            position = super::position(&mut tx, consumer.name(), partition).await?;
+        }
+    }
+    Ok(())
+}

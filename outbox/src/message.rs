@@ -1,0 +1,157 @@
+//! An event as a message on the bus: CloudEvents 1.0 in binary mode, the payload as the log holds it.
+
+use std::borrow::Cow;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use domain::EventId;
+use schemas::subject::{self, header};
+use schemas::{Metadata, Recorded};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+/// Bytes that the headers take besides the envelope, at most.
+const HEADERS: usize = 2_048;
+
+/// [`Recorded`] without its payload.
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    partition: i32,
+    position: i64,
+    id: EventId,
+    aggregate_type: Cow<'a, str>,
+    stream: Uuid,
+    version: i64,
+    event_type: Cow<'a, str>,
+    event_version: u16,
+    #[serde(flatten)]
+    metadata: Cow<'a, Metadata>,
+    #[serde(with = "time::serde::rfc3339")]
+    recorded_at: OffsetDateTime,
+}
+
+/// What is published for an event.
+pub(crate) struct Message {
+    pub(crate) subject: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+    /// About how many bytes the server counts against its limit.
+    pub(crate) size: usize,
+}
+
+/// The message of an event.
+///
+/// # Errors
+/// When a value has no text form; no event of the log has such a value.
+pub(crate) fn encode(event: &Recorded) -> Result<Message, serde_json::Error> {
+    let envelope = serde_json::to_string(&Envelope {
+        partition: event.partition,
+        position: event.position,
+        id: event.id,
+        aggregate_type: Cow::Borrowed(&event.aggregate_type),
+        stream: event.stream,
+        version: event.version,
+        event_type: Cow::Borrowed(&event.event_type),
+        event_version: event.event_version,
+        metadata: Cow::Borrowed(&event.metadata),
+        recorded_at: event.recorded_at,
+    })?;
+    let time = event.metadata.occurred_at.format(&Rfc3339).map_err(serde::ser::Error::custom)?;
+    let id = event.id.to_string();
+    let mut headers = HeaderMap::new();
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
+    headers.insert(header::SPEC_VERSION, "1.0");
+    headers.insert(header::ID, id.as_str());
+    headers.insert(header::SOURCE, format!("/agentworks/{}", event.aggregate_type).as_str());
+    headers.insert(header::TYPE, event.event_type.as_str());
+    headers.insert(header::SUBJECT, event.stream.to_string().as_str());
+    headers.insert(header::TIME, time.as_str());
+    headers.insert(header::CONTENT_TYPE, "application/json");
+    if let Some(traceparent) = event.metadata.traceparent.as_deref().filter(|text| !text.contains(['\r', '\n'])) {
+        headers.insert(header::TRACEPARENT, traceparent);
+    }
+    headers.insert(header::POSITION, event.position.to_string().as_str());
+    let size = envelope.len() + HEADERS + event.payload.get().len();
+    headers.insert(header::ENVELOPE, envelope.as_str());
+    Ok(Message {
+        subject: subject::event(event.partition, &event.aggregate_type),
+        headers,
+        payload: Bytes::copy_from_slice(event.payload.get().as_bytes()),
+        size,
+    })
+}
+
+/// The position that a message says it has.
+pub(crate) fn position(headers: Option<&HeaderMap>) -> Option<i64> {
+    headers?.get(header::POSITION)?.as_str().parse().ok()
+}
+
+/// The event of a message; `None` when it is not one that a relay published.
+pub(crate) fn decode(message: &async_nats::Message) -> Option<Recorded> {
+    let envelope = message.headers.as_ref()?.get(header::ENVELOPE)?;
+    let envelope: Envelope<'_> = serde_json::from_str(envelope.as_str()).ok()?;
+    let payload = std::str::from_utf8(&message.payload).ok()?;
+    Some(Recorded {
+        partition: envelope.partition,
+        position: envelope.position,
+        id: envelope.id,
+        aggregate_type: envelope.aggregate_type.into_owned(),
+        stream: envelope.stream,
+        version: envelope.version,
+        event_type: envelope.event_type.into_owned(),
+        event_version: envelope.event_version,
+        metadata: envelope.metadata.into_owned(),
+        recorded_at: envelope.recorded_at,
+        payload: RawValue::from_string(payload.to_owned()).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::id::CommandId;
+    use domain::{Actor, TenantId};
+
+    use super::*;
+
+    #[test]
+    fn a_message_says_all_that_the_log_knows() {
+        let event = Recorded {
+            partition: 3,
+            position: 77,
+            id: EventId::from_uuid(Uuid::from_u128(1)),
+            aggregate_type: "card".to_owned(),
+            stream: Uuid::from_u128(2),
+            version: 4,
+            event_type: "CardMoved".to_owned(),
+            event_version: 2,
+            metadata: Metadata {
+                tenant: TenantId::from_uuid(Uuid::from_u128(3)),
+                actor: Actor::Operator("Ada\r\nÅngström".to_owned()),
+                command: CommandId::from_uuid(Uuid::from_u128(4)),
+                correlation: Uuid::from_u128(5),
+                causation: Some(EventId::from_uuid(Uuid::from_u128(6))),
+                traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+                occurred_at: time::macros::datetime!(2026-11-20 12:00:00.123456 UTC),
+            },
+            recorded_at: time::macros::datetime!(2026-11-20 12:00:01 UTC),
+            payload: RawValue::from_string(r#"{"to": "done"}"#.to_owned()).unwrap(),
+        };
+        let encoded = encode(&event).unwrap();
+        assert_eq!(encoded.subject, "evt.3.card");
+        assert_eq!(position(Some(&encoded.headers)), Some(77));
+        let message = async_nats::Message {
+            subject: encoded.subject.into(),
+            reply: None,
+            payload: encoded.payload,
+            headers: Some(encoded.headers),
+            status: None,
+            description: None,
+            length: 0,
+        };
+        let decoded = decode(&message).unwrap();
+        assert_eq!(serde_json::to_string(&decoded).unwrap(), serde_json::to_string(&event).unwrap());
+    }
+}

@@ -1,0 +1,208 @@
+//! Reading the log: one stream's state, one command's answer, pages of events.
+
+use std::sync::Arc;
+
+use domain::id::CommandId;
+use domain::{Decider, EventId, TenantId};
+use schemas::{Metadata, Recorded};
+use serde_json::value::RawValue;
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::log::set_tenant;
+use crate::{Appended, Log, LogError};
+
+/// An aggregate as the log has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded<A> {
+    /// The fold of its events.
+    pub state: A,
+    /// How many events it has; 0 when it does not exist.
+    pub version: i64,
+    /// The position of its last event; 0 when it does not exist.
+    pub position: i64,
+    /// The chain after its last event; zeros when it does not exist.
+    pub chain: [u8; 32],
+}
+
+/// A command that was appended before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastCommand {
+    /// What it said, digested.
+    pub fingerprint: [u8; 32],
+    /// What it led to.
+    pub appended: Appended,
+}
+
+/// The columns of a [`Recorded`], in the order that [`recorded`] reads them by name.
+macro_rules! events {
+    ($rest:literal) => {
+        concat!(
+            "SELECT partition, position, tenant, id, aggregate_type, stream, version, event_type, event_version, actor, \
+             command, correlation, causation, traceparent, occurred_at, recorded_at, payload FROM log.events ",
+            $rest
+        )
+    };
+}
+
+impl Log {
+    /// The aggregate's state, in one round trip. A stream of another aggregate or another tenant looks like none.
+    ///
+    /// # Errors
+    /// [`LogError::Database`]; [`LogError::Decode`] or [`LogError::Row`] when an event makes no sense to this release.
+    pub async fn load<A: Decider>(&self, tenant: TenantId, stream: Uuid) -> Result<Loaded<A>, LogError> {
+        let rows = sqlx::query(
+            "SELECT id, version, position, chain, event_type, event_version, payload::text FROM log.load($1, $2, $3)",
+        )
+        .bind(tenant.uuid())
+        .bind(A::TYPE)
+        .bind(stream)
+        .fetch_all(self.app_pool())
+        .await?;
+        let mut loaded = Loaded { state: A::default(), version: 0, position: 0, chain: [0; 32] };
+        for row in &rows {
+            let name: &str = row.try_get("event_type")?;
+            let event = schemas::event::decode_payload::<A>(name, event_version(row)?, row.try_get("payload")?)
+                .map_err(|source| decode_error(row, source))?;
+            loaded.state.evolve(&event);
+        }
+        if let Some(last) = rows.last() {
+            loaded.version = last.try_get("version")?;
+            loaded.position = last.try_get("position")?;
+            loaded.chain = hash(last.try_get("chain")?)?;
+        }
+        Ok(loaded)
+    }
+
+    /// What a command led to, when it was appended before.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn command(&self, tenant: TenantId, command: CommandId) -> Result<Option<PastCommand>, LogError> {
+        let row = sqlx::query("SELECT fingerprint, aggregate_type, stream, version, position FROM log.command($1, $2)")
+            .bind(tenant.uuid())
+            .bind(command.uuid())
+            .fetch_optional(self.app_pool())
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let appended = Appended {
+            aggregate_type: row.try_get("aggregate_type")?,
+            stream: row.try_get("stream")?,
+            version: row.try_get("version")?,
+            position: row.try_get("position")?,
+            partition: self.partition_of(tenant),
+        };
+        Ok(Some(PastCommand { fingerprint: hash(row.try_get("fingerprint")?)?, appended }))
+    }
+
+    /// Events of all tenants after a position, in order, at most `limit`. For workers.
+    ///
+    /// # Errors
+    /// [`LogError::Database`]; [`LogError::Row`] when a row makes no sense.
+    pub async fn read(&self, partition: i32, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
+        let rows = sqlx::query(events!("WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3"))
+            .bind(partition)
+            .bind(after)
+            .bind(limit)
+            .fetch_all(self.worker_pool())
+            .await?;
+        rows.iter().map(recorded).collect()
+    }
+
+    /// Events of one tenant after a position, in order, at most `limit`; under row-level security.
+    ///
+    /// # Errors
+    /// [`LogError::Database`]; [`LogError::Row`] when a row makes no sense.
+    pub async fn read_tenant(&self, tenant: TenantId, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
+        let mut tx = self.app_pool().begin().await?;
+        set_tenant(&mut tx, tenant).await?;
+        let rows = sqlx::query(events!("WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3"))
+            .bind(tenant.uuid())
+            .bind(after)
+            .bind(limit)
+            .fetch_all(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        rows.iter().map(recorded).collect()
+    }
+
+    /// Events of one stream after a version, in order, at most `limit`; under row-level security.
+    ///
+    /// # Errors
+    /// [`LogError::Database`]; [`LogError::Row`] when a row makes no sense.
+    pub async fn read_stream(
+        &self,
+        tenant: TenantId,
+        stream: Uuid,
+        after_version: i64,
+        limit: i64,
+    ) -> Result<Vec<Recorded>, LogError> {
+        let mut tx = self.app_pool().begin().await?;
+        set_tenant(&mut tx, tenant).await?;
+        let rows = sqlx::query(events!("WHERE tenant = $1 AND stream = $2 AND version > $3 ORDER BY version LIMIT $4"))
+            .bind(tenant.uuid())
+            .bind(stream)
+            .bind(after_version)
+            .bind(limit)
+            .fetch_all(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        rows.iter().map(recorded).collect()
+    }
+
+    /// The position of a partition's last event; 0 when it has none.
+    ///
+    /// # Errors
+    /// [`LogError::Database`]; [`LogError::Partition`] when there is no such partition.
+    pub async fn head(&self, partition: i32) -> Result<i64, LogError> {
+        sqlx::query_scalar("SELECT position FROM log.clock WHERE partition = $1")
+            .bind(partition)
+            .fetch_optional(self.worker_pool())
+            .await?
+            .ok_or(LogError::Partition(partition))
+    }
+}
+
+fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
+    let actor: &str = row.try_get("actor")?;
+    let payload: sqlx::types::Json<Box<RawValue>> = row.try_get("payload")?;
+    Ok(Recorded {
+        partition: row.try_get("partition")?,
+        position: row.try_get("position")?,
+        id: EventId::from_uuid(row.try_get("id")?),
+        aggregate_type: row.try_get("aggregate_type")?,
+        stream: row.try_get("stream")?,
+        version: row.try_get("version")?,
+        event_type: row.try_get("event_type")?,
+        event_version: event_version(row)?,
+        metadata: Metadata {
+            tenant: TenantId::from_uuid(row.try_get("tenant")?),
+            actor: actor.parse().map_err(|error| LogError::Row(format!("actor: {error}")))?,
+            command: CommandId::from_uuid(row.try_get("command")?),
+            correlation: row.try_get("correlation")?,
+            causation: row.try_get::<Option<Uuid>, _>("causation")?.map(EventId::from_uuid),
+            traceparent: row.try_get("traceparent")?,
+            occurred_at: row.try_get("occurred_at")?,
+        },
+        recorded_at: row.try_get::<OffsetDateTime, _>("recorded_at")?,
+        payload: payload.0,
+    })
+}
+
+fn event_version(row: &PgRow) -> Result<u16, LogError> {
+    let version: i32 = row.try_get("event_version")?;
+    u16::try_from(version).map_err(|_| LogError::Row(format!("event version {version}")))
+}
+
+pub(crate) fn hash(bytes: &[u8]) -> Result<[u8; 32], LogError> {
+    bytes.try_into().map_err(|_| LogError::Row(format!("a hash of {} bytes", bytes.len())))
+}
+
+fn decode_error(row: &PgRow, source: domain::DecodeError) -> LogError {
+    match row.try_get("id") {
+        Ok(id) => LogError::Decode { event: EventId::from_uuid(id), source: Arc::new(source) },
+        Err(error) => error.into(),
+    }
+}

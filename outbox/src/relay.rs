@@ -1,0 +1,291 @@
+//! Publishes a partition of the log to JetStream.
+//!
+//! The log is the outbox: what is published is found by position, and where to go on stands in the header of the last
+//! message of the partition in the stream. A stream that lost its tail, or was deleted, fills itself again.
+//!
+//! One relay a partition holds a lease. A second one, or one that does not know that it lost its lease, is harmless: it
+//! publishes the same events, the server knows their ids, and consumers go by position.
+//!
+//! It never holds back an event for another partition, never skips one that the server can take, and never touches the log.
+
+mod lease;
+mod wake;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::LastRawMessageErrorKind;
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
+use lease::Lease;
+use schemas::{Recorded, subject};
+use time::OffsetDateTime;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{Bus, BusError, Log, LogError, message, trace};
+
+/// Messages that may wait for their acknowledgement at once.
+pub(crate) const WINDOW: usize = 512;
+/// Events that one read takes.
+const PAGE: i64 = 512;
+/// The net under the wake-ups.
+const SLOW_POLL: Duration = Duration::from_secs(1);
+/// How often an idle relay looks whether the stream is still what it was.
+const LOOK: Duration = Duration::from_secs(3);
+/// How long to wait after a failure, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Why a relay could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The log could not be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The stream could not be set up.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// The stream could not be asked, or did not take a message.
+    #[error("the stream failed: {0}")]
+    Stream(String),
+}
+
+/// Publishes one partition until `shutdown`; waits while `holder` has no lease on it.
+///
+/// # Errors
+/// When the log has no such partition. Everything else is tried again.
+pub async fn run(
+    log: Log,
+    bus: Bus,
+    partition: i32,
+    holder: Uuid,
+    shutdown: CancellationToken,
+) -> Result<(), RelayError> {
+    if log.appended(partition).is_none() {
+        return Err(LogError::Partition(partition).into());
+    }
+    let wake = Arc::new(Notify::new());
+    let stop_waking = shutdown.child_token();
+    let _stop = stop_waking.clone().drop_guard();
+    tokio::spawn(wake::on_append(log.clone(), partition, wake.clone(), stop_waking.clone()));
+    tokio::spawn(wake::on_notify(log.clone(), partition, wake.clone(), stop_waking));
+
+    let mut lease = Lease::new(log.worker_pool().clone(), format!("relay.{partition}"), holder);
+    let mut backoff = BACKOFF.0;
+    let mut relay = Relay { log, bus, partition, acked: 0, mark: None };
+    let mut told = String::new();
+    while !shutdown.is_cancelled() {
+        let work = async {
+            if !lease.hold().await.map_err(LogError::from)? {
+                return Ok(());
+            }
+            relay.resume().await?;
+            backoff = BACKOFF.0;
+            if !std::mem::take(&mut told).is_empty() {
+                tracing::info!(partition, after = relay.acked, "the relay goes on");
+            }
+            relay.publish(&mut lease, &wake).await
+        };
+        let result = tokio::select! {
+            result = work => result,
+            () = shutdown.cancelled() => break,
+        };
+        let pause = match result {
+            Ok(()) => Lease::RENEW,
+            Err(error) => {
+                metrics::counter!("agentworks_relay_failures_total", "partition" => partition.to_string()).increment(1);
+                // Said once; the same again is no news.
+                if told != error.to_string() {
+                    told = error.to_string();
+                    tracing::warn!(partition, %error, "the relay is held up");
+                }
+                backoff = (backoff * 2).min(BACKOFF.1);
+                backoff
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shutdown.cancelled() => break,
+        }
+    }
+    lease.release().await;
+    Ok(())
+}
+
+struct Relay {
+    log: Log,
+    bus: Bus,
+    partition: i32,
+    /// Every event up to here is in the stream, as far as is known.
+    acked: i64,
+    /// The stream as it was at the last acknowledgement.
+    mark: Option<Mark>,
+}
+
+/// Tells a stream that lost something from the one that it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    created: OffsetDateTime,
+    sequence: u64,
+}
+
+impl Relay {
+    /// Finds out where to go on; makes the stream when there is none.
+    async fn resume(&mut self) -> Result<(), RelayError> {
+        self.bus.ensure_stream().await?;
+        let stream = self.bus.jetstream().get_stream(subject::STREAM).await.map_err(stream_error)?;
+        let info = stream.cached_info();
+        let created = info.created;
+        let mut last = self.last_position(&stream).await?;
+        let head = self.log.head(self.partition).await?;
+        if last > head {
+            tracing::warn!(
+                partition = self.partition,
+                last,
+                head,
+                "the stream is ahead of the log, so it is another log's: emptied, and filled anew"
+            );
+            stream.purge().filter(subject::partition(self.partition)).await.map_err(stream_error)?;
+            last = 0;
+        }
+        // After a failure in the middle a message may be missing before the last one: go on behind the last one that is
+        // known to be there. The server knows the ids of those that it has.
+        let in_session = self.mark.is_some_and(|mark| mark.created == created);
+        self.acked = if in_session { last.min(self.acked) } else { last };
+        self.mark = Some(Mark { created, sequence: info.state.last_sequence });
+        Ok(())
+    }
+
+    /// The position of the partition's last message in the stream; 0 when there is none.
+    async fn last_position(&self, stream: &jetstream::stream::Stream) -> Result<i64, RelayError> {
+        match stream.get_last_raw_message_by_subject(&subject::partition(self.partition)).await {
+            Ok(last) => Ok(message::position(Some(&last.headers)).unwrap_or(0)),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
+            Err(error) => Err(stream_error(error)),
+        }
+    }
+
+    /// Publishes what there is, then whatever comes. Ends when the lease is lost.
+    async fn publish(&mut self, lease: &mut Lease, wake: &Notify) -> Result<(), RelayError> {
+        let mut looked = tokio::time::Instant::now();
+        loop {
+            if !lease.hold().await.map_err(LogError::from)? {
+                return Ok(());
+            }
+            self.publish_waiting(lease).await?;
+            self.report(self.acked);
+            let woken = tokio::time::timeout(SLOW_POLL, wake.notified()).await.is_ok();
+            if !woken && looked.elapsed() > LOOK {
+                self.look().await?;
+                looked = tokio::time::Instant::now();
+            }
+        }
+    }
+
+    /// Publishes in order until nothing is left, then waits for the last acknowledgements.
+    async fn publish_waiting(&mut self, lease: &mut Lease) -> Result<(), RelayError> {
+        let mut acks = FuturesOrdered::new();
+        let mut sent = self.acked;
+        loop {
+            let page = self.log.read(self.partition, sent, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            sent = last.position;
+            let span =
+                tracing::info_span!("relay", partition = self.partition, events = page.len(), otel.kind = "producer");
+            trace::tie(&span, page.iter());
+            async {
+                for event in &page {
+                    if acks.len() >= WINDOW
+                        && let Some(ack) = acks.next().await
+                    {
+                        self.acknowledged(ack)?;
+                    }
+                    if let Some(ack) = self.send(event).await? {
+                        let position = event.position;
+                        acks.push_back(async move { (position, ack.await) });
+                    }
+                }
+                // A short page is the last one for now: no need to read again to see that.
+                while page.len() < WINDOW
+                    && let Some(ack) = acks.next().await
+                {
+                    self.acknowledged(ack)?;
+                }
+                Ok::<_, RelayError>(())
+            }
+            .instrument(span)
+            .await?;
+            if page.len() < WINDOW {
+                self.acked = sent;
+                return Ok(());
+            }
+            self.report(self.log.head(self.partition).await?);
+            if !lease.hold().await.map_err(LogError::from)? {
+                break;
+            }
+        }
+        while let Some(ack) = acks.next().await {
+            self.acknowledged(ack)?;
+        }
+        self.acked = sent;
+        Ok(())
+    }
+
+    /// Hands an event to the client; `None` when the server would never take it.
+    async fn send(&self, event: &Recorded) -> Result<Option<jetstream::context::PublishAckFuture>, RelayError> {
+        let message = message::encode(event).map_err(stream_error)?;
+        let limit = self.bus.client().max_payload();
+        if message.size > limit {
+            metrics::counter!("agentworks_relay_oversize_total").increment(1);
+            tracing::error!(
+                partition = self.partition,
+                position = event.position,
+                size = message.size,
+                limit,
+                "an event is larger than nats-server's max_payload: consumers will read it from the log"
+            );
+            return Ok(None);
+        }
+        let publish = PublishMessage::build().headers(message.headers).payload(message.payload);
+        let ack = self.bus.jetstream().send_publish(message.subject, publish).await.map_err(stream_error)?;
+        metrics::counter!("agentworks_relay_published_total").increment(1);
+        Ok(Some(ack))
+    }
+
+    fn acknowledged(&mut self, (position, ack): (i64, Ack)) -> Result<(), RelayError> {
+        let ack = ack.map_err(stream_error)?;
+        self.acked = position;
+        if let Some(mark) = &mut self.mark {
+            mark.sequence = mark.sequence.max(ack.sequence);
+        }
+        Ok(())
+    }
+
+    /// Fails when the stream is not what it was: somebody deleted it, or its server lost the tail.
+    async fn look(&self) -> Result<(), RelayError> {
+        if !self.bus.is_connected() {
+            return Ok(());
+        }
+        let stream = self.bus.jetstream().get_stream(subject::STREAM).await.map_err(stream_error)?;
+        let info = stream.cached_info();
+        match self.mark {
+            Some(mark) if mark.created == info.created && mark.sequence <= info.state.last_sequence => Ok(()),
+            _ => Err(RelayError::Stream("the stream has lost messages; filling it again".to_owned())),
+        }
+    }
+
+    fn report(&self, head: i64) {
+        let lag = u32::try_from((head - self.acked).max(0)).unwrap_or(u32::MAX);
+        metrics::gauge!("agentworks_relay_lag", "partition" => self.partition.to_string()).set(lag);
+    }
+}
+
+type Ack = Result<jetstream::publish::PublishAck, jetstream::context::PublishError>;
+
+fn stream_error(error: impl std::fmt::Display) -> RelayError {
+    RelayError::Stream(error.to_string())
+}

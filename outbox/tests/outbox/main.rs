@@ -1,0 +1,13 @@
+//! The log, its relay and its consumers on a real Postgres and real nats-servers.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing helper fails its test")]
+
+mod append;
+mod conformance;
+mod harness;
+mod isolation;
+mod migrate;
+mod progress;
+mod relay;
+mod store;
+mod support;

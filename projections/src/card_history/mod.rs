@@ -1,0 +1,17 @@
+//! Read model `card_history`: what happened to a card, one row for each event: its own, its runs' and their
+//! environments'.
+//!
+//! A row's `payload` is the event's own, in its current version, without references to secrets; its `summary` is one
+//! line for people. Rows never change. Touched topics are card ids.
+
+mod apply;
+mod read;
+mod row;
+mod summary;
+
+pub use apply::CardHistoryModel;
+pub use read::{Page, exists, history};
+pub use row::HistoryRow;
+
+/// The consumer's name.
+pub const NAME: &str = "card_history";

@@ -1,0 +1,212 @@
+//! How runs follow the log.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use domain::card::CardEvent;
+use domain::run::{RunEvent, RunModelCalled, RunStepRecorded, StepKind, Task};
+use outbox::consumer::{ApplyError, Consumer, Touched};
+use schemas::Recorded;
+use sqlx::PgConnection;
+use sqlx::types::Json;
+
+use super::row::{RunRow, StepRow};
+use crate::fact::{Fact, What, count, facts, small};
+use crate::table::{Key, Rows, document};
+
+/// The consumer behind the runs.
+pub struct RunsModel;
+
+#[async_trait]
+impl Consumer for RunsModel {
+    fn name(&self) -> &'static str {
+        super::NAME
+    }
+
+    async fn apply(&self, conn: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
+        let facts = facts(page)?;
+        let keys: BTreeSet<Key> = facts.iter().filter_map(run_of).collect();
+        let mut runs = Rows::<RunRow>::load(conn, &keys).await?;
+        let mut steps = Vec::new();
+        let mut topics = BTreeSet::new();
+        for fact in &facts {
+            let Some(key) = run_of(fact) else { continue };
+            take(&mut runs, key, fact);
+            if let What::Run(event) = &fact.what
+                && let RunEvent::StepRecorded(recorded) = &**event
+            {
+                steps.push(step(fact, recorded));
+            }
+            topics.insert(key.1);
+            topics.extend(runs.get(key).map(|row| row.project));
+        }
+        runs.save(conn).await?;
+        append(conn, steps).await?;
+        Ok(crate::touched(topics))
+    }
+
+    async fn reset(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        for delete in ["DELETE FROM read.run_steps", "DELETE FROM read.runs"] {
+            sqlx::query(delete).execute(&mut *conn).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The run that an event is about.
+fn run_of(fact: &Fact<'_>) -> Option<Key> {
+    match &fact.what {
+        What::Run(_) => Some(fact.key()),
+        What::Card(event) => match &**event {
+            CardEvent::RunRequested(requested) => Some(fact.key_of(requested.run.uuid())),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+async fn append(conn: &mut PgConnection, steps: Vec<StepRow>) -> Result<(), sqlx::Error> {
+    if !steps.is_empty() {
+        sqlx::query(
+            "INSERT INTO read.run_steps SELECT * FROM json_populate_recordset(NULL::read.run_steps, $1::text::json)",
+        )
+        .bind(document(&steps)?)
+        .execute(conn)
+        .await?;
+    }
+    Ok(())
+}
+
+fn take(runs: &mut Rows<RunRow>, key: Key, fact: &Fact<'_>) {
+    let event = match &fact.what {
+        What::Card(event) => {
+            if let CardEvent::RunRequested(requested) = &**event {
+                let row = queued(key, &requested.task, fact.actor(), fact);
+                runs.put(RunRow { version: 0, ..row });
+            }
+            return;
+        }
+        What::Run(event) => &**event,
+        _ => return,
+    };
+    if let RunEvent::Queued(asked) = event {
+        let since = runs.get(key).map_or(fact.at(), |row| row.queued_at);
+        runs.put(RunRow { queued_at: since, ..queued(key, &asked.task, asked.requested_by.to_string(), fact) });
+    }
+    let Some(row) = runs.change(key) else { return };
+    match event {
+        RunEvent::Queued(_) | RunEvent::StepRecorded(_) => {}
+        RunEvent::Dispatched(dispatched) => {
+            "dispatching".clone_into(&mut row.state);
+            row.attempt = small(dispatched.attempt);
+            row.environment = Some(dispatched.environment.uuid());
+            (row.dispatched_at, row.started_at) = (Some(fact.at()), None);
+        }
+        RunEvent::Started(_) => {
+            "running".clone_into(&mut row.state);
+            (row.started_at, row.reason) = (Some(fact.at()), None);
+        }
+        RunEvent::ModelCalled(call) => tally(row, call),
+        RunEvent::AttemptLost(lost) => {
+            "queued".clone_into(&mut row.state);
+            row.reason = Some(lost.reason.to_string());
+        }
+        RunEvent::Succeeded(succeeded) => {
+            end(row, fact, "succeeded");
+            row.outcome = Some(Json(succeeded.outcome.clone()));
+        }
+        RunEvent::Failed(failed) => {
+            end(row, fact, "failed");
+            row.failure = Some(failed.kind.as_str().to_owned());
+            row.reason = Some(failed.reason.to_string());
+            row.log_tail = Some(failed.log_tail.to_string());
+        }
+        RunEvent::TimedOut(timed_out) => {
+            end(row, fact, "timed_out");
+            row.reason = Some(format!("It took longer than {} s.", timed_out.after_seconds));
+        }
+        RunEvent::Cancelled(cancelled) => {
+            end(row, fact, "cancelled");
+            row.reason = cancelled.reason.as_ref().map(ToString::to_string);
+        }
+    }
+    (row.version, row.position) = (fact.event.version, fact.event.position);
+}
+
+fn end(row: &mut RunRow, fact: &Fact<'_>, state: &str) {
+    state.clone_into(&mut row.state);
+    (row.ended_at, row.reason) = (Some(fact.at()), None);
+}
+
+fn tally(row: &mut RunRow, call: &RunModelCalled) {
+    row.model_calls += 1;
+    for (sum, more) in [
+        (&mut row.input_tokens, call.input_tokens),
+        (&mut row.output_tokens, call.output_tokens),
+        (&mut row.cache_read_tokens, call.cache_read_tokens),
+        (&mut row.cache_write_tokens, call.cache_write_tokens),
+    ] {
+        *sum = sum.saturating_add(count(more));
+    }
+}
+
+fn queued(key: Key, task: &Task, requested_by: String, fact: &Fact<'_>) -> RunRow {
+    RunRow {
+        tenant: key.0,
+        run: key.1,
+        card: task.card.uuid(),
+        project: task.project.uuid(),
+        workspace: task.workspace.uuid(),
+        title: task.title.to_string(),
+        state: "queued".to_owned(),
+        attempt: 0,
+        environment: None,
+        branch: task.branch.to_string(),
+        provider: task.provider.uuid(),
+        provider_kind: task.provider_kind.as_str().to_owned(),
+        model: task.model.to_string(),
+        requested_by,
+        outcome: None,
+        failure: None,
+        reason: None,
+        log_tail: None,
+        queued_at: fact.at(),
+        dispatched_at: None,
+        started_at: None,
+        ended_at: None,
+        model_calls: 0,
+        input_tokens: 0,
+        output_tokens: 0,
+        cache_read_tokens: 0,
+        cache_write_tokens: 0,
+        version: fact.event.version,
+        position: fact.event.position,
+    }
+}
+
+fn step(fact: &Fact<'_>, recorded: &RunStepRecorded) -> StepRow {
+    StepRow {
+        tenant: fact.tenant(),
+        run: fact.event.stream,
+        attempt: small(recorded.attempt),
+        number: small(recorded.number),
+        kind: kind(recorded.kind).to_owned(),
+        title: recorded.title.to_string(),
+        detail: recorded.detail.to_string(),
+        ok: recorded.ok,
+        duration_ms: count(recorded.duration_ms),
+        occurred_at: fact.at(),
+        position: fact.event.position,
+    }
+}
+
+const fn kind(kind: StepKind) -> &'static str {
+    match kind {
+        StepKind::Clone => "clone",
+        StepKind::Model => "model",
+        StepKind::Tool => "tool",
+        StepKind::Check => "check",
+        StepKind::Commit => "commit",
+        StepKind::Push => "push",
+    }
+}

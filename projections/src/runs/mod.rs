@@ -1,0 +1,16 @@
+//! Read model `runs`: runs, what their agents did, and how they ended.
+//!
+//! A run is here as soon as its card asked for it, so whoever pressed Run can follow it at once. Rows are never
+//! deleted, and `position` is that of a row's last change, so what is new is `position > $1`. Touched topics are run
+//! ids and project ids.
+
+mod apply;
+mod read;
+mod row;
+
+pub use apply::RunsModel;
+pub use read::{active_runs, run, runs, runs_by_id, steps, steps_by_run};
+pub use row::{RunRow, StepRow};
+
+/// The consumer's name.
+pub const NAME: &str = "runs";

@@ -1,0 +1,31 @@
+//! Questions about usage.
+
+use domain::TenantId;
+use domain::id::ProjectId;
+use sqlx::PgConnection;
+use time::Date;
+
+use super::row::UsageRow;
+
+/// What was used from `from` to `to`, both included, the earliest day first; in one project when it is named.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn usage(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    from: Date,
+    to: Date,
+    project: Option<ProjectId>,
+) -> Result<Vec<UsageRow>, sqlx::Error> {
+    sqlx::query_as(
+        "SELECT * FROM read.usage WHERE tenant = $1 AND day BETWEEN $2 AND $3 \
+         AND ($4::uuid IS NULL OR project = $4) ORDER BY day, project, provider, model",
+    )
+    .bind(tenant.uuid())
+    .bind(from)
+    .bind(to)
+    .bind(project.map(domain::Id::uuid))
+    .fetch_all(conn)
+    .await
+}

@@ -1,0 +1,53 @@
+//! What clients get to read when something does not work: a text, and `extensions.code`.
+
+use async_graphql::{Error, ErrorExtensions};
+use outbox::LogError;
+use schemas::Cursor;
+
+/// The document cannot be read, does not fit the schema, or costs too much.
+pub(crate) const INVALID_QUERY: &str = "invalid_query";
+
+/// An error with a stable code.
+pub(crate) fn coded(code: &str, message: impl Into<String>) -> Error {
+    Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
+}
+
+/// What does not exist, or is another tenant's.
+pub(crate) fn not_found() -> Error {
+    coded("not_found", "there is no such thing here")
+}
+
+/// A cursor of another log, or no cursor.
+pub(crate) fn cursor_invalid() -> Error {
+    coded("cursor_invalid", "this is not a cursor that this API has given out")
+}
+
+/// The read model has not got so far in time.
+pub(crate) fn not_yet_visible(reached: Cursor) -> Error {
+    coded("not_yet_visible", "what you wait for is not visible yet; ask again")
+        .extend_with(|_, extensions| extensions.set("reached", reached.to_string()))
+}
+
+/// The database failed. What it said is for the log only.
+pub(crate) fn internal(error: impl std::fmt::Display) -> Error {
+    tracing::error!(%error, "a read model could not be read");
+    coded("internal", "something went wrong here; the error has been recorded")
+}
+
+/// What reading may fail with, as a client sees it.
+pub(crate) trait OrInternal<T> {
+    /// The value, or the error of [`internal`].
+    fn or_internal(self) -> Result<T, Error>;
+}
+
+impl<T> OrInternal<T> for Result<T, sqlx::Error> {
+    fn or_internal(self) -> Result<T, Error> {
+        self.map_err(internal)
+    }
+}
+
+impl<T> OrInternal<T> for Result<T, LogError> {
+    fn or_internal(self) -> Result<T, Error> {
+        self.map_err(internal)
+    }
+}

@@ -1,0 +1,36 @@
+//! Keeps subscriptions going.
+//!
+//! A subscription knows one thing of its client: the cursor of the last frame. Whatever wakes it, the next frame holds
+//! everything of the read model that stands after that cursor, read in one snapshot together with the model's position,
+//! which becomes the new cursor. So nothing can be lost or come twice, whatever becomes of messages: they say only when
+//! to look. It listens first and reads then.
+
+mod board;
+mod boards;
+mod run;
+mod slots;
+
+pub(crate) use board::BoardFollower;
+pub(crate) use boards::Boards;
+pub(crate) use run::RunFollower;
+pub(crate) use slots::{Slot, Slots};
+
+use outbox::progress::Reached;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use uuid::Uuid;
+
+/// Waits until `topic` may have changed after `position`; false when nobody will tell any more.
+async fn stirred(progress: &mut Receiver<Reached>, topic: Uuid, position: i64) -> bool {
+    loop {
+        match progress.recv().await {
+            Ok(reached) if reached.position <= position => {}
+            // No topics: it is not known which, so it may be any.
+            Ok(reached) if reached.topics.is_empty() || reached.topics.contains(&topic) => return true,
+            Ok(_) => {}
+            // Messages were lost: one of them may have been ours.
+            Err(RecvError::Lagged(_)) => return true,
+            Err(RecvError::Closed) => return false,
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Things that other things name, fetched together: all that one request names of a kind costs one query.
+//!
+//! Made anew for each request or socket, for one tenant; keeps nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::dataloader::{DataLoader, Loader};
+use async_graphql::{Context, Error};
+use domain::{CardId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
+use outbox::{Log, LogError};
+use projections::board::{self, CardRow, ProjectRow, ProviderRow, WorkspaceRow};
+use projections::runs::{self, RunRow, StepRow};
+
+use crate::error::OrInternal as _;
+
+/// Fetches things of one tenant.
+pub(crate) struct Named {
+    log: Log,
+    tenant: TenantId,
+}
+
+/// The steps of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct StepsOf(pub(crate) RunId);
+
+/// A loader for one request or socket.
+pub(crate) fn loader(log: Log, tenant: TenantId) -> DataLoader<Named> {
+    DataLoader::new(Named { log, tenant }, tokio::spawn)
+}
+
+/// The thing of that key, when it exists.
+///
+/// # Errors
+/// `internal`.
+pub(crate) async fn named<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Named as Loader<K>>::Value>, Error>
+where
+    K: Send + Sync + std::hash::Hash + Eq + Clone + 'static,
+    Named: Loader<K, Error = LogError>,
+{
+    ctx.data::<DataLoader<Named>>()?.load_one(key).await.or_internal()
+}
+
+/// Those of these things that exist, in this order.
+///
+/// # Errors
+/// `internal`.
+pub(crate) async fn all_named<K>(ctx: &Context<'_>, keys: Vec<K>) -> Result<Vec<<Named as Loader<K>>::Value>, Error>
+where
+    K: Send + Sync + std::hash::Hash + Eq + Clone + 'static,
+    Named: Loader<K, Error = LogError>,
+{
+    let mut found = ctx.data::<DataLoader<Named>>()?.load_many(keys.iter().cloned()).await.or_internal()?;
+    Ok(keys.iter().filter_map(|key| found.remove(key)).collect())
+}
+
+macro_rules! loads {
+    ($($key:ident => $row:ident by $read:path, $id:ident;)*) => {$(
+        impl Loader<$key> for Named {
+            type Value = Arc<$row>;
+            type Error = LogError;
+
+            async fn load(&self, keys: &[$key]) -> Result<HashMap<$key, Arc<$row>>, LogError> {
+                let mut tx = self.log.tenant_read(self.tenant).await?;
+                let rows = $read(&mut tx, self.tenant, keys).await?;
+                Ok(rows.into_iter().map(|row| ($key::from_uuid(row.$id), Arc::new(row))).collect())
+            }
+        }
+    )*};
+}
+
+loads! {
+    WorkspaceId => WorkspaceRow by board::workspaces_by_id, workspace;
+    ProviderId => ProviderRow by board::providers_by_id, provider;
+    ProjectId => ProjectRow by board::projects_by_id, project;
+    CardId => CardRow by board::cards_by_id, card;
+    RunId => RunRow by runs::runs_by_id, run;
+}
+
+impl Loader<StepsOf> for Named {
+    type Value = Vec<Arc<StepRow>>;
+    type Error = LogError;
+
+    async fn load(&self, keys: &[StepsOf]) -> Result<HashMap<StepsOf, Self::Value>, LogError> {
+        let ids: Vec<RunId> = keys.iter().map(|key| key.0).collect();
+        let mut tx = self.log.tenant_read(self.tenant).await?;
+        let mut steps = HashMap::<StepsOf, Self::Value>::new();
+        for step in runs::steps_by_run(&mut tx, self.tenant, &ids).await? {
+            steps.entry(StepsOf(RunId::from_uuid(step.run))).or_default().push(Arc::new(step));
+        }
+        Ok(steps)
+    }
+}

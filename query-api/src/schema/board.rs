@@ -1,0 +1,107 @@
+//! Boards, whole and as they change.
+
+use std::sync::Arc;
+
+use async_graphql::{ID, Object, SimpleObject};
+use domain::id::CardKind;
+use projections::board::{CardRow, ProjectRow};
+
+use super::card::Card;
+use super::project::{LaneRole, Project};
+use crate::scalar::{Cursor, id};
+
+/// A column of a board, with its cards.
+#[derive(SimpleObject)]
+pub(crate) struct BoardLane {
+    /// Stable within the project, such as `in-progress`.
+    key: String,
+    /// What people call it.
+    name: String,
+    /// What it means to runs.
+    role: LaneRole,
+    /// Whether a card may be run from it.
+    runs_allowed: bool,
+    /// The cards in it, from the top.
+    #[graphql(complexity = "20 * child_complexity")]
+    cards: Vec<Card>,
+}
+
+/// A project's board as of one moment.
+#[derive(SimpleObject)]
+pub(crate) struct Board {
+    /// The project.
+    project: Project,
+    /// Its lanes in order, with their cards.
+    lanes: Vec<BoardLane>,
+    /// The moment: give it as `since` to `boardChanged` to go on from here.
+    cursor: Cursor,
+}
+
+impl Board {
+    /// `cards` come in the order of their places.
+    pub(crate) fn of(project: Arc<ProjectRow>, cards: Vec<Arc<CardRow>>, cursor: Cursor) -> Self {
+        let mut lanes: Vec<BoardLane> = (project.lanes.iter())
+            .map(|lane| BoardLane {
+                key: lane.key.to_string(),
+                name: lane.name.to_string(),
+                role: lane.role.into(),
+                runs_allowed: lane.runs_allowed,
+                cards: vec![],
+            })
+            .collect();
+        for card in cards {
+            let place = lanes.iter().position(|lane| lane.key == card.lane).unwrap_or_else(|| {
+                // A lane may go while a card comes: the card is shown all the same, or it would be lost to people.
+                lanes.push(BoardLane {
+                    key: card.lane.clone(),
+                    name: card.lane.clone(),
+                    role: LaneRole::Other,
+                    runs_allowed: false,
+                    cards: vec![],
+                });
+                lanes.len() - 1
+            });
+            lanes[place].cards.push(Card(card));
+        }
+        Self { project: Project(project), lanes, cursor }
+    }
+}
+
+/// What changed on a board: everything between the frame before (or `since`) and this frame's cursor.
+pub(crate) struct BoardFrame {
+    pub(crate) cursor: Cursor,
+    pub(crate) snapshot: Option<Board>,
+    pub(crate) cards: Vec<Arc<CardRow>>,
+    pub(crate) project: Option<Arc<ProjectRow>>,
+}
+
+/// What changed on a board: everything between the frame before (or `since`) and this frame's cursor. To apply it, put
+/// each of `cards` where it says it stands, and take those of `removed` off the board.
+#[Object]
+impl BoardFrame {
+    /// How far this goes: give it as `since` after a reconnect.
+    async fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// The whole board, in the first frame of a subscription without `since`; what was known before is void.
+    async fn snapshot(&self) -> Option<&Board> {
+        self.snapshot.as_ref()
+    }
+
+    /// The cards on the board that are new or changed, as they are now.
+    #[graphql(complexity = "20 * child_complexity")]
+    async fn cards(&self) -> Vec<Card> {
+        self.cards.iter().filter(|card| !card.archived).cloned().map(Card).collect()
+    }
+
+    /// The ids of cards that are off the board now.
+    async fn removed(&self) -> Vec<ID> {
+        self.cards.iter().filter(|card| card.archived).map(|card| id::<CardKind>(card.card)).collect()
+    }
+
+    /// The project, when it changed: its name, its lanes, its bounds.
+    async fn project(&self) -> Option<Project> {
+        self.project.clone().map(Project)
+    }
+}

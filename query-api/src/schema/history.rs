@@ -1,0 +1,110 @@
+//! What happened to a card.
+
+use async_graphql::connection::{Connection, Edge};
+use async_graphql::{ID, Object, Result};
+use domain::CardId;
+use domain::id::{EventKind, RunKind};
+use projections::card_history::{self, HistoryRow, Page};
+use schemas::Cursor;
+use time::OffsetDateTime;
+
+use super::page;
+use crate::error::{OrInternal as _, coded, cursor_invalid};
+use crate::scalar::id;
+use crate::snapshot::Snapshot;
+
+/// One thing that happened to a card, to a run of it or to a run's environment.
+pub(super) struct HistoryEntry(HistoryRow);
+
+/// One thing that happened to a card, to a run of it or to a run's environment.
+#[Object]
+impl HistoryEntry {
+    /// The event, `evt_…`
+    async fn id(&self) -> ID {
+        id::<EventKind>(self.0.event)
+    }
+
+    /// The event's name, such as `CardMoved`.
+    async fn kind(&self) -> &str {
+        &self.0.kind
+    }
+
+    /// One line for people.
+    async fn summary(&self) -> &str {
+        &self.0.summary
+    }
+
+    /// Who acted, such as `operator:ada`, `agent:run_…` or `system:run-card`.
+    async fn actor(&self) -> &str {
+        &self.0.actor
+    }
+
+    /// When.
+    async fn occurred_at(&self) -> OffsetDateTime {
+        self.0.occurred_at
+    }
+
+    /// The run that it belongs to, `run_…`
+    async fn run(&self) -> Option<ID> {
+        self.0.run.map(id::<RunKind>)
+    }
+
+    /// The attempt that it belongs to, from 1.
+    async fn attempt(&self) -> Option<i32> {
+        self.0.attempt
+    }
+
+    /// What the event says, as JSON text, in the words of the event's JSON Schema.
+    async fn payload(&self) -> &str {
+        self.0.payload.get()
+    }
+}
+
+/// Which part of a history.
+pub(super) struct Wanted {
+    pub(super) first: Option<i32>,
+    pub(super) after: Option<String>,
+    pub(super) last: Option<i32>,
+    pub(super) before: Option<String>,
+}
+
+/// A part of the card's history; `None` when there is no such card.
+pub(super) async fn history(
+    snapshot: &mut Snapshot,
+    card: CardId,
+    wanted: Wanted,
+) -> Result<Option<Connection<String, HistoryEntry>>> {
+    if wanted.first.is_some() && wanted.last.is_some() {
+        return Err(coded("page_invalid", "name either `first` or `last`"));
+    }
+    let (tenant, partition) = (snapshot.tenant, snapshot.cursor.partition);
+    let size = page::size(wanted.first.or(wanted.last))?;
+    let last = wanted.last.is_some();
+    let (after, before) = (position(partition, wanted.after)?, position(partition, wanted.before)?);
+    let asked = Page { after, before, last, limit: size + 1 };
+    let mut rows = card_history::history(snapshot.conn(), tenant, card, asked).await.or_internal()?;
+    if rows.is_empty() && !card_history::exists(snapshot.conn(), tenant, card).await.or_internal()? {
+        return Ok(None);
+    }
+    // Rows come in order either way; the one too many stands at the far end.
+    if last {
+        rows.reverse();
+    }
+    let more = page::cut(&mut rows, size);
+    if last {
+        rows.reverse();
+    }
+    let (back, on) = if last { (more, before.is_some()) } else { (after.is_some(), more) };
+    let mut connection = Connection::new(back, on);
+    connection.edges.extend(rows.into_iter().map(|row| {
+        let cursor = Cursor { partition, position: row.position };
+        Edge::new(cursor.to_string(), HistoryEntry(row))
+    }));
+    Ok(Some(connection))
+}
+
+fn position(partition: i32, cursor: Option<String>) -> Result<Option<i64>> {
+    let Some(cursor) = cursor else { return Ok(None) };
+    let cursor: Cursor = cursor.parse().map_err(|_| cursor_invalid())?;
+    if cursor.partition == partition { Ok(Some(cursor.position)) } else { Err(cursor_invalid()) }
+}

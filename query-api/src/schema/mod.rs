@@ -1,0 +1,43 @@
+//! What may be asked.
+
+mod board;
+mod card;
+mod history;
+mod page;
+mod project;
+mod query;
+mod run;
+mod subscription;
+mod tenant;
+mod usage;
+
+use async_graphql::{EmptyMutation, Schema, SchemaBuilder};
+pub(crate) use board::{Board, BoardFrame};
+use query::Query;
+pub(crate) use run::RunFrame;
+use subscription::Subscription;
+
+use crate::guard::{self, Guard};
+use crate::state::Reading;
+
+/// The schema, ready to be asked.
+pub(crate) type ApiSchema = Schema<Query, EmptyMutation, Subscription>;
+
+fn builder() -> SchemaBuilder<Query, EmptyMutation, Subscription> {
+    Schema::build(Query, EmptyMutation, Subscription)
+        .extension(Guard)
+        .limit_depth(guard::DEPTH)
+        .limit_complexity(guard::COMPLEXITY)
+        .limit_recursive_depth(guard::RECURSION)
+        .limit_directives(guard::DIRECTIVES)
+        .disable_suggestions()
+}
+
+pub(crate) fn build(reading: Reading) -> ApiSchema {
+    builder().data(reading).finish()
+}
+
+/// The schema in the schema definition language, as it is checked in among the contracts.
+pub fn sdl() -> String {
+    builder().finish().sdl()
+}

@@ -1,0 +1,247 @@
+//! The questions.
+
+use std::sync::Arc;
+
+use access::Role as TokenRole;
+use async_graphql::connection::{Connection, Edge};
+use async_graphql::{Context, ID, Object, Result};
+use domain::{CardId, ProjectId, RunId, WorkspaceId};
+use projections::{board as boards, card_history, runs, usage as usages};
+use time::{Date, Duration};
+
+use super::board::Board;
+use super::card::Card;
+use super::history::{self, HistoryEntry, Wanted};
+use super::page::{self, READ};
+use super::project::Project;
+use super::run::Run;
+use super::tenant::{Me, Provider, Role, Tenant, Workspace};
+use super::usage::Usage;
+use crate::clock;
+use crate::error::{OrInternal as _, coded, cursor_invalid};
+use crate::scalar::{Cursor, id, named};
+use crate::snapshot::Snapshot;
+use crate::viewer::Viewer;
+
+/// Days that one question about usage may span.
+const MOST_DAYS: i64 = 366;
+
+/// Reads. Ids that are malformed, unknown or another tenant's are all answered with null. Each answer stands on one
+/// moment; with `waitFor`, the cursor of a command's answer, on a moment when that command was visible, or the error
+/// `not_yet_visible`.
+pub(crate) struct Query;
+
+/// Reads. Ids that are malformed, unknown or another tenant's are all answered with null. Each answer stands on one
+/// moment; with `waitFor`, the cursor of a command's answer, on a moment when that command was visible, or the error
+/// `not_yet_visible`.
+#[Object]
+impl Query {
+    /// Who is asking, and their tenant.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn me(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Me> {
+        let viewer = ctx.data::<Viewer>()?;
+        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
+        let tenant = boards::tenant(snapshot.conn(), viewer.tenant).await.or_internal()?;
+        let role = match viewer.role {
+            TokenRole::Owner => Some(Role::Owner),
+            TokenRole::Auditor => Some(Role::Auditor),
+            TokenRole::Operator => None,
+        };
+        Ok(Me { tenant: tenant.map(Tenant), actor: viewer.actor.to_string(), role })
+    }
+
+    /// Every workspace, the oldest first.
+    #[graphql(complexity = "READ + 10 * child_complexity")]
+    async fn workspaces(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Vec<Workspace>> {
+        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
+        let tenant = snapshot.tenant;
+        let rows = boards::workspaces(snapshot.conn(), tenant).await.or_internal()?;
+        Ok(rows.into_iter().map(|row| Workspace(Arc::new(row))).collect())
+    }
+
+    /// Every account with a model vendor, the oldest first.
+    #[graphql(complexity = "READ + 10 * child_complexity")]
+    async fn providers(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Vec<Provider>> {
+        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
+        let tenant = snapshot.tenant;
+        let rows = boards::providers(snapshot.conn(), tenant).await.or_internal()?;
+        Ok(rows.into_iter().map(|row| Provider(Arc::new(row))).collect())
+    }
+
+    /// Projects, the oldest first.
+    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    async fn projects(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only those of this workspace, `wsp_…`")] workspace: Option<ID>,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Connection<String, Project>> {
+        let size = page::size(first)?;
+        let after = after.map(|text| text.parse::<ProjectId>().map_err(|_| cursor_invalid())).transpose()?;
+        let mut connection = Connection::new(after.is_some(), false);
+        let workspace = match workspace {
+            None => None,
+            Some(text) => match named::<_>(&text) {
+                Some(workspace) => Some::<WorkspaceId>(workspace),
+                None => return Ok(connection),
+            },
+        };
+        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
+        let tenant = snapshot.tenant;
+        let mut rows = boards::projects(snapshot.conn(), tenant, workspace, after, size + 1).await.or_internal()?;
+        connection.has_next_page = page::cut(&mut rows, size);
+        connection.edges.extend(
+            rows.into_iter()
+                .map(|row| Edge::new(id::<domain::id::ProjectKind>(row.project).to_string(), Project(Arc::new(row)))),
+        );
+        Ok(connection)
+    }
+
+    /// One project.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn project(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project, `prj_…`")] id: ID,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Option<Project>> {
+        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
+        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&id)) else { return Ok(None) };
+        let row = boards::project(snapshot.conn(), tenant, id).await.or_internal()?;
+        Ok(row.map(|row| Project(Arc::new(row))))
+    }
+
+    /// A project's whole board.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn board(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project, `prj_…`")] project: ID,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Option<Board>> {
+        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
+        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&project)) else { return Ok(None) };
+        let Some(row) = boards::project(snapshot.conn(), tenant, id).await.or_internal()? else { return Ok(None) };
+        let cards = boards::cards(snapshot.conn(), tenant, id).await.or_internal()?;
+        let cards = cards.into_iter().map(Arc::new).collect();
+        Ok(Some(Board::of(Arc::new(row), cards, Cursor(snapshot.cursor))))
+    }
+
+    /// One card, on its board or off it.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn card(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The card, `crd_…`")] id: ID,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Option<Card>> {
+        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
+        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&id)) else { return Ok(None) };
+        let row = boards::card(snapshot.conn(), tenant, id).await.or_internal()?;
+        Ok(row.map(|row| Card(Arc::new(row))))
+    }
+
+    /// What happened to a card, its runs and their environments, in order.
+    #[graphql(complexity = "page::cost(first, last, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a connection")]
+    async fn card_history(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The card, `crd_…`")] card: ID,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only what stands after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only what stands before this edge's cursor.")] before: Option<String>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Option<Connection<String, HistoryEntry>>> {
+        let mut snapshot = Snapshot::open(ctx, card_history::NAME, wait_for).await?;
+        let Some(card) = named::<_>(&card) else { return Ok(None) };
+        history::history(&mut snapshot, card, Wanted { first, after, last, before }).await
+    }
+
+    /// One run.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn run(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The run, `run_…`")] id: ID,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Option<Run>> {
+        let mut snapshot = Snapshot::open(ctx, runs::NAME, wait_for).await?;
+        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&id)) else { return Ok(None) };
+        let row = runs::run(snapshot.conn(), tenant, id).await.or_internal()?;
+        Ok(row.map(|row| Run(Arc::new(row))))
+    }
+
+    /// A project's runs, the newest first. An unknown project has none.
+    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    async fn runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project, `prj_…`")] project: ID,
+        #[graphql(desc = "Only those of this card, `crd_…`")] card: Option<ID>,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Connection<String, Run>> {
+        let size = page::size(first)?;
+        let after = after.map(|text| text.parse::<RunId>().map_err(|_| cursor_invalid())).transpose()?;
+        let mut connection = Connection::new(after.is_some(), false);
+        let Some(project) = named::<_>(&project) else { return Ok(connection) };
+        let card = match card.as_ref().map(named::<_>) {
+            Some(None) => return Ok(connection),
+            Some(Some(card)) => Some::<CardId>(card),
+            None => None,
+        };
+        let mut snapshot = Snapshot::open(ctx, runs::NAME, wait_for).await?;
+        let tenant = snapshot.tenant;
+        let mut rows = runs::runs(snapshot.conn(), tenant, project, card, after, size + 1).await.or_internal()?;
+        connection.has_next_page = page::cut(&mut rows, size);
+        connection.edges.extend(
+            rows.into_iter().map(|row| Edge::new(id::<domain::id::RunKind>(row.run).to_string(), Run(Arc::new(row)))),
+        );
+        Ok(connection)
+    }
+
+    /// What was used in a range of days, by day, project, provider and model.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn usage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first day, UTC; 30 days before `to` when null.")] from: Option<Date>,
+        #[graphql(desc = "The last day, UTC, included; today when null.")] to: Option<Date>,
+        #[graphql(desc = "Only in this project, `prj_…`")] project: Option<ID>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Usage> {
+        let to = to.unwrap_or_else(|| clock::now().date());
+        let from = from.unwrap_or_else(|| to.saturating_sub(Duration::days(30)));
+        if from > to || (to - from).whole_days() >= MOST_DAYS {
+            let text = format!("`from` stands before `to` or on it, and at most {MOST_DAYS} days are shown at once");
+            return Err(coded("range_invalid", text));
+        }
+        let mut snapshot = Snapshot::open(ctx, usages::NAME, wait_for).await?;
+        let project = match project.as_ref().map(named::<_>) {
+            Some(None) => return Ok(Usage { from, to, rows: vec![] }),
+            Some(Some(project)) => Some::<ProjectId>(project),
+            None => None,
+        };
+        let tenant = snapshot.tenant;
+        let rows = usages::usage(snapshot.conn(), tenant, from, to, project).await.or_internal()?;
+        Ok(Usage { from, to, rows })
+    }
+}

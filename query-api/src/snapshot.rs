@@ -1,0 +1,104 @@
+//! One moment of a read model, and how far the model was at that moment.
+
+use std::time::Duration;
+
+use async_graphql::Context;
+use domain::TenantId;
+use outbox::consumer;
+use schemas::Cursor;
+use sqlx::{PgConnection, Postgres, Transaction};
+use tokio::time::Instant;
+
+use crate::error::{OrInternal as _, cursor_invalid, not_yet_visible};
+use crate::state::Reading;
+use crate::viewer::Viewer;
+use crate::{error, scalar};
+
+/// How often a model that is being rebuilt is looked at.
+const REBUILDING: Duration = Duration::from_millis(50);
+
+/// A tenant's rows as of one moment. Dropping it ends the transaction.
+pub(crate) struct Snapshot {
+    tx: Transaction<'static, Postgres>,
+    pub(crate) tenant: TenantId,
+    /// How far the read model was.
+    pub(crate) cursor: Cursor,
+}
+
+impl Snapshot {
+    /// The present moment of `consumer`'s read model for whoever asks; with `wait_for`, a moment when the model had at
+    /// least that.
+    ///
+    /// # Errors
+    /// `cursor_invalid`, `not_yet_visible`, `internal`.
+    pub(crate) async fn open(
+        ctx: &Context<'_>,
+        consumer: &'static str,
+        wait_for: Option<scalar::Cursor>,
+    ) -> async_graphql::Result<Self> {
+        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
+        Self::of(reading, viewer.tenant, consumer, wait_for.map(|cursor| cursor.0)).await
+    }
+
+    /// As [`Snapshot::open`], outside of a request.
+    pub(crate) async fn of(
+        reading: &Reading,
+        tenant: TenantId,
+        consumer: &'static str,
+        wait_for: Option<Cursor>,
+    ) -> async_graphql::Result<Self> {
+        let partition = reading.log.partition_of(tenant);
+        if wait_for.is_some_and(|cursor| cursor.partition != partition) {
+            return Err(cursor_invalid());
+        }
+        let wanted = wait_for.map_or(0, |cursor| cursor.position);
+        let deadline = Instant::now() + reading.wait;
+        let mut told = false;
+        loop {
+            let mut tx = reading.log.tenant_read(tenant).await.or_internal()?;
+            let position = consumer::position(&mut tx, consumer, partition).await.or_internal()?;
+            if position >= wanted {
+                return Ok(Self { tx, tenant, cursor: Cursor { partition, position } });
+            }
+            // Given back before waiting: the wait may be long and connections are few.
+            tx.rollback().await.or_internal()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let waited = match reading.progress.wait(consumer, partition, wanted, left).await {
+                // What was told and what is there differ only while the model is being rebuilt: no hurry then.
+                Ok(()) if left.is_zero() => Err(position),
+                Ok(()) if told => {
+                    tokio::time::sleep(REBUILDING.min(left)).await;
+                    Ok(())
+                }
+                waited => waited,
+            };
+            told = true;
+            if let Err(position) = waited {
+                return Err(not_yet_visible(Cursor { partition, position }));
+            }
+        }
+    }
+
+    /// What queries run on.
+    pub(crate) fn conn(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}
+
+/// A position that a client goes on from: a cursor of its tenant's partition.
+///
+/// # Errors
+/// `cursor_invalid`.
+pub(crate) fn since(
+    reading: &Reading,
+    tenant: TenantId,
+    since: Option<scalar::Cursor>,
+) -> async_graphql::Result<Option<i64>> {
+    match since {
+        Some(scalar::Cursor(cursor)) if cursor.partition != reading.log.partition_of(tenant) => {
+            Err(error::cursor_invalid())
+        }
+        Some(scalar::Cursor(cursor)) => Ok(Some(cursor.position)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,72 @@
+//! The command line: what each subcommand is called and takes. What they do is in a file each.
+
+mod contracts;
+mod demo;
+mod events;
+mod migrate;
+mod rebuild;
+mod serve;
+mod token;
+mod up;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// Kanban cards that run: an event-sourced backend for AI-agent software delivery.
+#[derive(Debug, Parser)]
+#[command(name = "agentworks", version, about)]
+pub struct Cli {
+    /// Configuration file; without it `agentworks.toml` in the working directory, if there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything in one process, with a private Postgres and NATS unless addresses are configured.
+    Up(up::Args),
+    /// Run some roles against configured servers.
+    Serve(serve::Args),
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Show the product at work: three cards, run one after the other.
+    Demo(demo::Args),
+    /// Mint a token.
+    Token(token::Args),
+    /// Print a tenant's log, one JSON document a line.
+    Events(events::Args),
+    /// Rebuild a projection from the log.
+    Rebuild(rebuild::Args),
+    /// Write the generated contracts below a folder, or check that they are fresh.
+    #[command(hide = true)]
+    Contracts(contracts::Args),
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// What went wrong, for the person at the terminal.
+    pub async fn run(self) -> anyhow::Result<()> {
+        if let Command::Contracts(args) = &self.command {
+            return contracts::run(args);
+        }
+        let config = Config::load(self.config.as_deref()).context("the configuration is not usable")?;
+        match self.command {
+            Command::Up(args) => up::run(config, args).await,
+            Command::Serve(args) => serve::run(config, args).await,
+            Command::Migrate => migrate::run(config).await,
+            Command::Demo(args) => demo::run(config, args).await,
+            Command::Token(args) => token::run(&config, &args),
+            Command::Events(args) => events::run(config, args).await,
+            Command::Rebuild(args) => rebuild::run(config, args).await,
+            Command::Contracts(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! What a process does: the roles, put together and run on one address.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use access::{SigningKey, Verifier};
+use anyhow::{Context, bail};
+use axum::routing::get;
+use axum::{Json, Router};
+use command_api::vault::Vault;
+use command_api::{Api, Dispatcher};
+use metrics_exporter_prometheus::PrometheusHandle;
+use outbox::{Bus, Log, LogSettings, Progress};
+use query_api::QueryState;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use workers::{ConfinementMode, Dependencies, WorkerSettings, Workers};
+
+use crate::config::{Config, Confinement};
+use crate::embedded::EmbeddedError;
+use crate::facts::ReadModels;
+use crate::http::{self, Readiness};
+use crate::servers::Servers;
+
+/// A part that a process may play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Commands over HTTP.
+    CommandApi,
+    /// GraphQL.
+    QueryApi,
+    /// The log to the bus.
+    Relay,
+    /// Read models.
+    Projections,
+    /// Processes, jobs, environments, and the pods' gateway.
+    Workers,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] = [Self::CommandApi, Self::QueryApi, Self::Relay, Self::Projections, Self::Workers];
+}
+
+/// The read models that others wait for or follow.
+const WATCHED: [&str; 4] = ["board", "card_history", "runs", "usage"];
+/// What a stop leaves running pods to report.
+const DRAIN: Duration = Duration::from_secs(3);
+/// What a stop leaves the workers beyond what it leaves open connections.
+const TIDYING: Duration = Duration::from_secs(4);
+
+/// Roles at work.
+pub struct Running {
+    tasks: JoinSet<anyhow::Result<()>>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// Waits until every part has stopped. A part that fails stops the others.
+    ///
+    /// # Errors
+    /// What the first failing part said.
+    pub async fn stopped(mut self) -> anyhow::Result<()> {
+        let mut outcome = Ok(());
+        while let Some(result) = self.tasks.join_next().await {
+            let result = result.context("a part of the process panicked").and_then(|result| result);
+            if let Err(error) = result {
+                tracing::error!(error = format!("{error:#}"), "a part of the process failed");
+                self.stop.cancel();
+                outcome = outcome.and(Err(error));
+            }
+        }
+        outcome
+    }
+}
+
+/// Puts `roles` together on `servers` and starts them; everything that answers does so on `listener`.
+///
+/// # Errors
+/// When a server cannot be reached, a key is not usable, or the machine cannot confine a run.
+pub async fn start(
+    config: &Config,
+    servers: &Servers,
+    roles: &[Role],
+    listener: TcpListener,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> anyhow::Result<Running> {
+    let plays = |role| roles.contains(&role);
+    let parts = Parts::connect(config, servers, !plays(Role::Relay), &stop).await?;
+    let mut tasks = JoinSet::new();
+    let mut router = Router::new();
+    if plays(Role::Relay) {
+        parts.relay(&mut tasks, &stop);
+    }
+    if plays(Role::Projections) {
+        parts.projections(&mut tasks, &stop);
+    }
+    if plays(Role::CommandApi) {
+        let contract = command_api::openapi();
+        router = router
+            .merge(parts.command_api(config)?)
+            .route("/openapi.json", get(move || std::future::ready(Json(contract.clone()))));
+    }
+    if plays(Role::QueryApi) {
+        router = router.merge(parts.query_api(config, &stop));
+    }
+    if plays(Role::Workers) {
+        let workers = parts.workers(config, listener.local_addr()?)?;
+        router = router.merge(workers.router());
+        let stop = stop.clone();
+        tasks.spawn(async move { Ok(workers.run(stop).await?) });
+    }
+    let router = http::operations(parts.readiness(), metrics).merge(http::observed(router));
+    let grace = config.shutdown.grace.saturating_sub(TIDYING);
+    let shutdown = stop.clone();
+    tasks.spawn(async move { http::serve(listener, router, shutdown, grace).await.context("the HTTP server failed") });
+    Ok(Running { tasks, stop })
+}
+
+/// The log of a data folder, for commands that only look at it: that of the installation that runs there, or of one
+/// started for the purpose.
+///
+/// # Errors
+/// When neither can be reached.
+pub async fn reader(config: &Config) -> anyhow::Result<(Log, Option<Servers>)> {
+    let (url, servers) = match Servers::start(config).await {
+        Ok(servers) => {
+            servers.migrate(config).await?;
+            (servers.database.clone(), Some(servers))
+        }
+        Err(error) if matches!(error.downcast_ref(), Some(EmbeddedError::InUse { .. })) => {
+            (Servers::running(config)?, None)
+        }
+        Err(error) => return Err(error),
+    };
+    let settings = LogSettings { url: url.expose_secret().to_owned(), max_connections: 2, notify: false };
+    Ok((Log::connect(&settings).await?, servers))
+}
+
+/// What roles share.
+struct Parts {
+    log: Log,
+    bus: Bus,
+    progress: Progress,
+    dispatcher: Dispatcher,
+    vault: Vault,
+    key: SigningKey,
+    verifier: Verifier,
+}
+
+impl Parts {
+    async fn connect(
+        config: &Config,
+        servers: &Servers,
+        notify: bool,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let settings = LogSettings {
+            url: servers.database.expose_secret().to_owned(),
+            max_connections: config.database.max_connections,
+            notify,
+        };
+        let log = Log::connect(&settings).await.context("the log cannot be opened")?;
+        let max_bytes = i64::try_from(config.bus.max_bytes).unwrap_or(i64::MAX);
+        let bus = Bus::connect(servers.bus.expose_secret(), max_bytes).await?;
+        let progress = Progress::start(log.clone(), Some(bus.clone()), &WATCHED, stop.clone());
+        let facts = ReadModels::new(log.clone(), progress.clone());
+        let dispatcher = Dispatcher::new(log.clone(), Arc::new(facts));
+        let vault = Vault::open(log.app_pool().clone(), &config.master_key_file())
+            .context("the master key is not usable")?;
+        let key = SigningKey::load_or_create(&config.signing_key_file()).context("the signing key is not usable")?;
+        let verifier = Verifier::new([key.verifying().clone()]);
+        Ok(Self { log, bus, progress, dispatcher, vault, key, verifier })
+    }
+
+    fn relay(&self, tasks: &mut JoinSet<anyhow::Result<()>>, stop: &CancellationToken) {
+        let holder = holder();
+        for partition in 0..self.log.partitions() {
+            let (log, bus, stop) = (self.log.clone(), self.bus.clone(), stop.clone());
+            tasks.spawn(async move { Ok(outbox::relay::run(log, bus, partition, holder, stop).await?) });
+        }
+    }
+
+    fn projections(&self, tasks: &mut JoinSet<anyhow::Result<()>>, stop: &CancellationToken) {
+        for consumer in projections::all() {
+            for partition in 0..self.log.partitions() {
+                let (log, bus, stop) = (self.log.clone(), Some(self.bus.clone()), stop.clone());
+                let consumer = Arc::clone(&consumer);
+                tasks.spawn(async move { Ok(outbox::consumer::run(log, bus, consumer, partition, stop).await?) });
+            }
+        }
+    }
+
+    fn command_api(&self, config: &Config) -> anyhow::Result<Router> {
+        let api = Api {
+            dispatcher: self.dispatcher.clone(),
+            vault: self.vault.clone(),
+            verifier: self.verifier.clone(),
+            probe: Arc::new(workers::git::probe::HttpProbe::new()?),
+            max_body_bytes: config.http.max_body_bytes,
+        };
+        Ok(command_api::router(api))
+    }
+
+    fn query_api(&self, config: &Config, stop: &CancellationToken) -> Router {
+        let settings = query_api::Settings { graphiql: config.graphql.graphiql, ..Default::default() };
+        let (log, progress) = (self.log.clone(), self.progress.clone());
+        query_api::router(QueryState::new(log, progress, self.verifier.clone(), &settings, stop.clone()))
+    }
+
+    fn workers(&self, config: &Config, address: SocketAddr) -> anyhow::Result<Workers> {
+        let dependencies = Dependencies {
+            log: self.log.clone(),
+            bus: Some(self.bus.clone()),
+            dispatcher: self.dispatcher.clone(),
+            vault: self.vault.clone(),
+            signing_key: self.key.clone(),
+            verifier: self.verifier.clone(),
+        };
+        Ok(Workers::new(worker_settings(config, address)?, dependencies)?)
+    }
+
+    fn readiness(&self) -> Readiness {
+        let (log, bus) = (self.log.clone(), self.bus.clone());
+        Readiness::new()
+            .check("postgres", move || {
+                let log = log.clone();
+                async move { log.head(0).await.map(drop).map_err(|error| error.to_string()) }
+            })
+            .check("nats", move || {
+                let connected = bus.is_connected();
+                async move { if connected { Ok(()) } else { Err("not connected".into()) } }
+            })
+    }
+}
+
+fn worker_settings(config: &Config, address: SocketAddr) -> anyhow::Result<WorkerSettings> {
+    // Who listens everywhere is reached by the pods of this machine on loopback.
+    let host = if address.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { address.ip() };
+    let (workers, local) = (&config.workers, &config.environments.local);
+    Ok(WorkerSettings {
+        data_dir: config.data_dir.clone(),
+        holder: lasting_holder(config)?,
+        max_concurrent_runs: workers.max_concurrent_runs,
+        max_runs_per_tenant: workers.max_runs_per_tenant,
+        lease: workers.lease,
+        dispatch_timeout: workers.dispatch_timeout,
+        start_timeout: workers.start_timeout,
+        drain: DRAIN,
+        control_plane: format!("http://{}", SocketAddr::new(host, address.port())),
+        confinement: match local.confinement {
+            Confinement::Required => ConfinementMode::Required,
+            Confinement::NoneIAcceptTheRisk => ConfinementMode::None,
+        },
+        read_only_paths: local.read_only_paths.clone(),
+        pod_executable: pod_executable(local.pod_executable.as_ref())?,
+        memory_mib: local.memory_mib,
+        cpus: None,
+        otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
+    })
+}
+
+/// The configured one, or the one beside this executable.
+fn pod_executable(configured: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
+    let path = match configured {
+        Some(path) => path.clone(),
+        None => std::env::current_exe().context("where is this executable?")?.with_file_name("agentworks-pod"),
+    };
+    if path.is_file() {
+        return Ok(path);
+    }
+    bail!(
+        "the executable of environments is not at {}: build it (`cargo build --workspace --bins`), or name it in \
+         environments.local.pod_executable",
+        path.display()
+    )
+}
+
+/// Who the workers of this data folder are in leases, in every life: so that a new one can give up what the last one held.
+fn lasting_holder(config: &Config) -> anyhow::Result<Uuid> {
+    let file = config.data_dir.join("holder");
+    if let Ok(text) = std::fs::read_to_string(&file)
+        && let Ok(known) = text.trim().parse()
+    {
+        return Ok(known);
+    }
+    let new = holder();
+    std::fs::write(&file, new.to_string()).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(new)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a name for this life of the process, in leases")]
+fn holder() -> Uuid {
+    Uuid::now_v7()
+}
