@@ -2,6 +2,7 @@
 --   log   the truth; only log.append writes it
 --   read  read models: agentworks_worker writes, agentworks_app reads its tenant's rows
 --   work  jobs and process managers: agentworks_worker only
+--   vault sealed secrets: agentworks_app, its tenant's alone
 
 REVOKE ALL ON SCHEMA log, read, work FROM PUBLIC;
 GRANT USAGE ON SCHEMA log, read TO agentworks_app, agentworks_worker;

@@ -31,7 +31,7 @@ BEGIN
         END LOOP;
     END LOOP;
 
-    FOREACH wanted IN ARRAY ARRAY['log', 'read', 'work'] LOOP
+    FOREACH wanted IN ARRAY ARRAY['log', 'read', 'work', 'vault'] LOOP
         IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = wanted) THEN
             EXECUTE format('CREATE SCHEMA %I AUTHORIZATION agentworks_owner', wanted);
         END IF;

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
 const BOARD: &str = "subscription($project: ID!) { boardChanged(project: $project) { cursor snapshot { lanes { name cards { id title } } } cards { id title lane } } }";
 const PROGRESS: &str = "subscription($run: ID!) { runProgress(run: $run) { cursor ended run { state attempt reason } newSteps { number kind title ok durationMs } } }";
-const RUN: &str = "query($run: ID!) { run(id: $run) { state reason branch outcome { commit baseCommit summary filesChanged } } }";
+const RUN: &str = "query($run: ID!) { run(id: $run) { state reason branch outcome { commit workCommit baseCommit contextPath summary filesChanged } } }";
 const HISTORY: &str = "query($card: ID!) { cardHistory(card: $card, first: 100) { edges { node { occurredAt actor summary } } } }";
 const USAGE: &str = "query($project: ID!) { usage(project: $project) { totals { modelCalls tokens { input output } runs { succeeded } runMs } } }";
 
@@ -106,6 +106,9 @@ async fn press_run(scene: &Scene, card: &str, screen: &mut Screen) -> anyhow::Re
     let path = format!("/v1/projects/{}/cards/{card}/run", scene.project);
     let answer = scene.owner.post(&path, json!({})).await?;
     let run = answer["run"].as_str().context("the answer names no run")?.to_owned();
+    // What is read from here on has this command in it.
+    let seen = "query($run: ID!, $position: Cursor) { run(id: $run, waitFor: $position) { state } }";
+    scene.owner.query(seen, json!({ "run": run, "position": answer["position"] })).await?;
     screen.detail(&format!("{run} of {card}"));
     Ok(run)
 }
@@ -204,8 +207,9 @@ async fn report(scene: &Scene, source: &Source, last: Option<Value>, screen: &mu
     show_board(scene, screen).await?;
     screen.heading("The last branch and commit");
     screen.line(&format!("  {} {}", last["branch"].as_str().unwrap_or_default(), last["outcome"]["commit"].as_str().unwrap_or_default()));
-    if let (Some(base), Some(head)) = (last["outcome"]["baseCommit"].as_str(), last["outcome"]["commit"].as_str())
-        && let Some(diff) = source.diff(base, head).await?
+    screen.line(&format!("  the record of the run is beside the work, in {}", last["outcome"]["contextPath"].as_str().unwrap_or_default()));
+    if let (Some(base), Some(work)) = (last["outcome"]["baseCommit"].as_str(), last["outcome"]["workCommit"].as_str())
+        && let Some(diff) = source.diff(base, work).await?
     {
         for line in diff.lines().take(120) {
             screen.line(&format!("  {line}"));

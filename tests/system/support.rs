@@ -245,7 +245,12 @@ impl Stage {
 
     /// Presses Run.
     pub async fn run(&self, card: &str) -> String {
-        text(&self.owner.post(&self.of_card(card, "run"), json!({})).await.expect("it runs"), "run")
+        let answer = self.owner.post(&self.of_card(card, "run"), json!({})).await.expect("it runs");
+        let run = text(&answer, "run");
+        let seen = "query($run: ID!, $position: Cursor) { run(id: $run, waitFor: $position) { state } }";
+        let data = self.owner.query(seen, json!({ "run": run, "position": answer["position"] })).await.expect("an answer");
+        assert!(!data["run"].is_null(), "who waits for a command sees it");
+        run
     }
 
     /// Waits until the run has ended, and says how.

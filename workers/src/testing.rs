@@ -1,8 +1,10 @@
 //! What the tests stand on: a private Postgres with a log, and one tenant with a run to be.
 
+pub(crate) mod git_host;
 #[path = "../../outbox/tests/outbox/support/server.rs"]
 #[expect(dead_code, reason = "shared with the outbox's tests, which use more of it")]
 mod server;
+pub(crate) mod vendor;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -72,6 +74,14 @@ impl BoardFacts for NoBoard {
     ) -> Result<BTreeSet<LaneKey>, FactsUnavailable> {
         Ok(BTreeSet::new())
     }
+}
+
+/// Serves a router on a free port of the loopback; its address, such as `http://127.0.0.1:1234`.
+pub(crate) async fn serve(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
 }
 
 /// A log with all that stands before it.

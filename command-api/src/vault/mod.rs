@@ -70,7 +70,7 @@ impl Vault {
         let sealed = self.keys.seal(&place(tenant, id), secret.expose_secret().as_bytes())?;
         let mut tx = self.begin(tenant).await?;
         sqlx::query(
-            "INSERT INTO log.secrets (tenant, secret, key_id, nonce, sealed) VALUES ($1, $2, $3, $4, $5) \
+            "INSERT INTO vault.secrets (tenant, secret, key_id, nonce, sealed) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (tenant, secret) DO NOTHING",
         )
         .bind(tenant.uuid())
@@ -91,7 +91,7 @@ impl Vault {
     pub async fn get(&self, tenant: TenantId, secret: &SecretRef) -> Result<Option<SecretString>, VaultError> {
         let Some(id) = secret.vault_id() else { return Ok(None) };
         let mut tx = self.begin(tenant).await?;
-        let row = sqlx::query("SELECT key_id, nonce, sealed FROM log.secrets WHERE tenant = $1 AND secret = $2")
+        let row = sqlx::query("SELECT key_id, nonce, sealed FROM vault.secrets WHERE tenant = $1 AND secret = $2")
             .bind(tenant.uuid())
             .bind(id)
             .fetch_optional(&mut *tx)

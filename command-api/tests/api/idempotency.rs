@@ -124,7 +124,7 @@ async fn a_repeated_project_asks_the_repository_only_once_and_keeps_one_credenti
     assert_eq!(world.probe.asked.load(Ordering::Relaxed), asked + 2);
 
     let mut admin = world.database.admin().await;
-    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM log.secrets").fetch_one(&mut admin).await.unwrap();
+    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM vault.secrets").fetch_one(&mut admin).await.unwrap();
     assert_eq!(stored, 3, "the provider's key and two credentials");
 }
 

@@ -24,7 +24,7 @@ async fn everything(world: &World) -> String {
     .fetch_all(&mut admin)
     .await
     .unwrap();
-    assert!(tables.contains(&"log.events".to_owned()) && tables.contains(&"log.secrets".to_owned()));
+    assert!(tables.contains(&"log.events".to_owned()) && tables.contains(&"vault.secrets".to_owned()));
     let mut all = String::new();
     for table in tables {
         let query = sqlx::AssertSqlSafe(format!("SELECT t::text FROM {table} t"));
@@ -130,12 +130,12 @@ async fn a_secret_opens_for_its_tenant_only_and_is_put_once() {
 
     // Not even a row that is moved to another tenant opens there.
     let mut admin = world.database.admin().await;
-    sqlx::query("UPDATE log.secrets SET tenant = $1").bind(other.uuid()).execute(&mut admin).await.unwrap();
+    sqlx::query("UPDATE vault.secrets SET tenant = $1").bind(other.uuid()).execute(&mut admin).await.unwrap();
     let error = world.vault.get(other, &reference).await.unwrap_err();
     assert!(matches!(error, command_api::vault::VaultError::Broken));
 
     // Without a tenant there are no rows, and the workers' role sees none at all.
-    let count = "SELECT count(*) FROM log.secrets";
+    let count = "SELECT count(*) FROM vault.secrets";
     let rows: i64 = sqlx::query_scalar(count).fetch_one(world.log.app_pool()).await.unwrap();
     assert_eq!(rows, 0);
     assert!(sqlx::query_scalar::<_, i64>(count).fetch_one(world.log.worker_pool()).await.is_err());
@@ -147,7 +147,7 @@ async fn a_refused_command_leaves_no_secret_behind() {
     let shop = world.shop().await;
     let count = || async {
         let mut admin = world.database.admin().await;
-        sqlx::query_scalar::<_, i64>("SELECT count(*) FROM log.secrets").fetch_one(&mut admin).await.unwrap()
+        sqlx::query_scalar::<_, i64>("SELECT count(*) FROM vault.secrets").fetch_one(&mut admin).await.unwrap()
     };
     let before = count().await;
     let gone = "/v1/providers/prv_01h455vb4pex5vsknk084sn02q/rotate-key";

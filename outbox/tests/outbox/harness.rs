@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use async_nats::Message;
 use futures::StreamExt as _;
@@ -152,8 +151,7 @@ async fn what_cannot_be_applied_holds_up_and_is_not_skipped() {
     fill(&log, tenant(), 5).await;
     seen.broken.store(true, Ordering::Relaxed);
     let running = seen.run(&log, None);
-    // Long enough for some tries: it waits 100, 200, 400 ms.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    eventually("it was tried again", || async { seen.failures.load(Ordering::Relaxed) >= 3 }).await;
     assert!(Seen::positions(&log).await.is_empty());
     seen.broken.store(false, Ordering::Relaxed);
     Seen::all(&log).await;

@@ -2,6 +2,8 @@
 
 mod attempt;
 mod ending;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! A consumer that writes down what it was given, so that an event applied twice is seen.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use outbox::consumer::{ApplyError, Consumer, Touched};
@@ -17,6 +17,8 @@ use super::{Database, eventually};
 pub(crate) struct Seen {
     /// While set, nothing can be applied.
     pub(crate) broken: AtomicBool,
+    /// How often it could not.
+    pub(crate) failures: AtomicU32,
 }
 
 pub(crate) const NAME: &str = "seen";
@@ -38,6 +40,7 @@ impl Consumer for Seen {
         }
         // Only now, so that what was written has to be taken back.
         if self.broken.load(Ordering::Relaxed) {
+            self.failures.fetch_add(1, Ordering::Relaxed);
             return Err(ApplyError::Other("broken".to_owned()));
         }
         Ok(Touched(page.iter().map(|event| event.stream).collect()))

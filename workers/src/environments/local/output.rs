@@ -43,7 +43,10 @@ impl Output {
 
     /// Waits for the last bytes of a pod that has ended.
     pub(super) async fn settle(&mut self) {
-        let _held_open = tokio::time::timeout(SETTLE, &mut self.reader).await;
+        // A task that has ended must not be asked for its end twice.
+        if !self.reader.is_finished() {
+            let _held_open = tokio::time::timeout(SETTLE, &mut self.reader).await;
+        }
     }
 
     /// The end of it as text, whole lines where it was cut.

@@ -1,0 +1,255 @@
+//! Following things over real sockets.
+
+use domain::card::CardCommand;
+use domain::{CardId, ProjectId, TenantId};
+use serde_json::{Value, json};
+
+use crate::api::{Api, Socket};
+use crate::support::World;
+
+const BOARD: &str = "subscription B($id: ID!, $since: Cursor, $at: Cursor) {
+    boardChanged(project: $id, since: $since, waitFor: $at) {
+        cursor cards { id title lane version } removed project { name }
+        snapshot { cursor lanes { key cards { id title } } } } }";
+const RUN: &str = "subscription R($id: ID!, $since: Cursor) {
+    runProgress(run: $id, since: $since) { cursor ended run { id state attempt } newSteps { attempt number } } }";
+
+struct Stage {
+    world: World,
+    api: Api,
+    tenant: TenantId,
+    project: ProjectId,
+    card: CardId,
+}
+
+async fn stage(seed: u64) -> Stage {
+    let mut world = World::new(seed).await;
+    let tenant = world.tenant().await;
+    let project = world.project(tenant).await;
+    let card = world.card(tenant, project, "First").await;
+    let api = Api::start(&world).await;
+    api.caught_up(&world).await;
+    Stage { world, api, tenant, project, card }
+}
+
+async fn watch(socket: &mut Socket, id: &str, project: ProjectId, since: Value) -> Value {
+    socket.subscribe(id, BOARD, json!({ "id": project, "since": since })).await;
+    socket.frame().await
+}
+
+/// Frames until one has the cursor; all that they hold, in order.
+async fn until(socket: &mut Socket, position: i64) -> (Vec<Value>, Value) {
+    let wanted = schemas::Cursor { partition: 0, position };
+    let mut frames = Vec::new();
+    loop {
+        let frame = socket.frame().await;
+        let cursor: schemas::Cursor = frame["cursor"].as_str().unwrap().parse().unwrap();
+        frames.push(frame.clone());
+        if cursor >= wanted {
+            return (frames, json!(cursor));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_comes_whole_and_then_as_it_changes() {
+    let Stage { mut world, api, tenant, project, card } = stage(1).await;
+    let mut socket = api.open(tenant).await;
+    let first = watch(&mut socket, "1", project, Value::Null).await;
+    assert_eq!(first["snapshot"]["lanes"][0]["cards"], json!([{ "id": card, "title": "First" }]));
+    assert_eq!(first["snapshot"]["cursor"], first["cursor"]);
+
+    world.move_card(tenant, card, "ready").await;
+    let (frames, _) = until(&mut socket, world.position).await;
+    assert_eq!(frames.len(), 1);
+    assert_eq!(frames[0]["cards"], json!([{ "id": card, "title": "First", "lane": "ready", "version": 2 }]));
+    assert_eq!((&frames[0]["snapshot"], &frames[0]["project"]), (&Value::Null, &Value::Null));
+
+    world.rename_project(tenant, project, "Another name").await;
+    let (frames, _) = until(&mut socket, world.position).await;
+    assert_eq!(frames[0]["project"]["name"], "Another name");
+
+    world.card_act(tenant, card, CardCommand::Archive).await;
+    let (frames, _) = until(&mut socket, world.position).await;
+    assert_eq!((&frames[0]["removed"], &frames[0]["cards"]), (&json!([card]), &json!([])));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_back_with_a_cursor_gets_exactly_what_was_missed() {
+    let Stage { mut world, api, tenant, project, card } = stage(2).await;
+    let quiet = world.card(tenant, project, "Quiet").await;
+    api.caught_up(&world).await;
+    let mut socket = api.open(tenant).await;
+    let cursor = watch(&mut socket, "1", project, Value::Null).await["cursor"].clone();
+    drop(socket);
+
+    world.move_card(tenant, card, "ready").await;
+    let added = world.card(tenant, project, "Added").await;
+    let gone = world.card(tenant, project, "Gone").await;
+    world.card_act(tenant, gone, CardCommand::Archive).await;
+    api.caught_up(&world).await;
+    let mut socket = api.open(tenant).await;
+    let frame = watch(&mut socket, "1", project, cursor.clone()).await;
+    let ids: Vec<&Value> = frame["cards"].as_array().unwrap().iter().map(|card| &card["id"]).collect();
+    assert_eq!(ids, [&json!(card), &json!(added)]);
+    assert_eq!((&frame["removed"], &frame["snapshot"]), (&json!([gone]), &Value::Null));
+    // Again with the new cursor: nothing was missed.
+    let again = watch(&mut socket, "2", project, frame["cursor"].clone()).await;
+    assert_eq!((&again["cards"], &again["removed"], &again["cursor"]), (&json!([]), &json!([]), &frame["cursor"]));
+    // What happens now comes to both.
+    world.move_card(tenant, quiet, "ready").await;
+    for _ in 0..2 {
+        assert_eq!(socket.frame().await["cards"][0]["id"], json!(quiet));
+    }
+    let foreign = json!({ "id": project, "since": "p7z1" });
+    socket.subscribe("3", BOARD, foreign).await;
+    assert_eq!(socket.hear().await["payload"]["errors"][0]["extensions"]["code"], "cursor_invalid");
+}
+
+/// Many watch while much changes, some of them coming back again and again: what each has put together from its frames
+/// equals the board.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_puts_the_frames_together_has_the_board() {
+    let Stage { mut world, api, tenant, project, .. } = stage(3).await;
+    let (done, _) = tokio::sync::watch::channel(0_i64);
+    let mut watchers = Vec::new();
+    for number in 0..10 {
+        let (mut socket, mut end) = (api.open(tenant).await, done.subscribe());
+        watchers.push(tokio::spawn(async move {
+            let mut board = std::collections::BTreeMap::new();
+            let mut frame = watch(&mut socket, "0", project, Value::Null).await;
+            for card in
+                frame["snapshot"]["lanes"].as_array().unwrap().iter().flat_map(|lane| lane["cards"].as_array().unwrap())
+            {
+                board.insert(card["id"].to_string(), 1_i64);
+            }
+            for round in 1.. {
+                let cursor: schemas::Cursor = frame["cursor"].as_str().unwrap().parse().unwrap();
+                let last = *end.borrow_and_update();
+                if last > 0 && cursor.position >= last {
+                    break;
+                }
+                // Every third watcher leaves after each frame and comes back.
+                frame = if number % 3 == 0 {
+                    socket.say(json!({ "type": "complete", "id": (round - 1).to_string() })).await;
+                    while socket.hear().await["type"] != "complete" {}
+                    watch(&mut socket, &round.to_string(), project, frame["cursor"].clone()).await
+                } else {
+                    tokio::select! {
+                        frame = socket.frame() => frame,
+                        _ = end.changed() => continue,
+                    }
+                };
+                for card in frame["cards"].as_array().unwrap() {
+                    let known = board.insert(card["id"].to_string(), card["version"].as_i64().unwrap());
+                    assert!(known < card["version"].as_i64(), "the same twice");
+                }
+                for card in frame["removed"].as_array().unwrap() {
+                    board.remove(&card.to_string());
+                }
+            }
+            board
+        }));
+    }
+    let mut cards = vec![];
+    for i in 0..60 {
+        match i % 4 {
+            0 => cards.push(world.card(tenant, project, &format!("Card {i}")).await),
+            3 if i % 8 == 7 => {
+                world.card_act(tenant, cards.remove(0), CardCommand::Archive).await;
+            }
+            _ => world.move_card(tenant, cards[i % cards.len()], if i % 2 == 0 { "ready" } else { "review" }).await,
+        }
+    }
+    // One more change of the board, so that every watcher hears of the end.
+    world.rename_project(tenant, project, "The end").await;
+    done.send_replace(world.position);
+    api.caught_up(&world).await;
+    let query = "query Q($id: ID!) { board(project: $id) { lanes { cards { id version } } } }";
+    let data = api.data(tenant, query, json!({ "id": project })).await;
+    let lanes = data["board"]["lanes"].as_array().unwrap().clone();
+    let truth: std::collections::BTreeMap<String, i64> = lanes
+        .iter()
+        .flat_map(|lane| lane["cards"].as_array().unwrap())
+        .map(|card| (card["id"].to_string(), card["version"].as_i64().unwrap()))
+        .collect();
+    for watcher in watchers {
+        assert_eq!(watcher.await.unwrap(), truth);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_followed_to_its_end() {
+    let Stage { mut world, api, tenant, card, .. } = stage(4).await;
+    let provider = world.provider(tenant).await;
+    let run = world.request_run(tenant, card, provider).await.unwrap();
+    api.caught_up(&world).await;
+    let mut socket = api.open(tenant).await;
+    socket.subscribe("1", RUN, json!({ "id": run })).await;
+    let first = socket.frame().await;
+    assert_eq!(first["run"], json!({ "id": run, "state": "QUEUED", "attempt": 0 }));
+
+    world.queue(tenant, run).await;
+    world.begin(tenant, run, 1).await;
+    world.step(tenant, run, 1, 1).await;
+    let (frames, middle) = until(&mut socket, world.position).await;
+    assert_eq!(frames.last().unwrap()["run"]["state"], "RUNNING");
+    world.step(tenant, run, 1, 2).await;
+    world.succeed(tenant, run, 1).await;
+    let mut steps: Vec<Value> = frames.iter().flat_map(|frame| frame["newSteps"].as_array().unwrap().clone()).collect();
+    loop {
+        let frame = socket.frame().await;
+        steps.extend(frame["newSteps"].as_array().unwrap().clone());
+        if frame["ended"] == true {
+            assert_eq!(frame["run"]["state"], "SUCCEEDED");
+            break;
+        }
+    }
+    assert_eq!(socket.hear().await, json!({ "type": "complete", "id": "1" }));
+    assert_eq!(steps, [json!({ "attempt": 1, "number": 1 }), json!({ "attempt": 1, "number": 2 })]);
+    // Whoever comes back later gets the rest in one frame, and the end.
+    socket.subscribe("2", RUN, json!({ "id": run, "since": middle })).await;
+    let rest = socket.frame().await;
+    assert_eq!((&rest["newSteps"], &rest["ended"]), (&json!([{ "attempt": 1, "number": 2 }]), &json!(true)));
+    assert_eq!(socket.hear().await["type"], "complete");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_wants_a_token_that_holds_and_ends_with_it() {
+    let Stage { api, tenant, project, .. } = stage(5).await;
+    let init = |payload: Value| json!({ "type": "connection_init", "payload": payload });
+    for payload in [json!({}), json!({ "token": "x" }), json!({ "token": 7 }), json!({ "Authorization": "Basic eA==" })]
+    {
+        let mut socket = api.socket().await;
+        socket.say(init(payload.clone())).await;
+        assert_eq!(socket.closed().await, 4403, "{payload}");
+    }
+    let operator = api.token(None, time::Duration::HOUR);
+    let mut socket = api.socket().await;
+    socket.say(init(json!({ "token": operator }))).await;
+    assert_eq!(socket.closed().await, 4403);
+
+    let mut socket = api.socket().await;
+    socket.subscribe("1", BOARD, json!({ "id": project })).await;
+    assert_eq!(socket.closed().await, 4401);
+    let mut socket = api.socket().await;
+    socket.say(json!("nonsense")).await;
+    assert_eq!(socket.closed().await, 4400);
+
+    // A token that ends at once, but for the leeway.
+    let short = api.token(Some(tenant), time::Duration::seconds(-3));
+    let mut socket = api.socket().await;
+    socket.say(init(json!({ "Authorization": format!("Bearer {short}") }))).await;
+    assert_eq!(socket.hear().await["type"], "connection_ack");
+    let first = watch(&mut socket, "1", project, Value::Null).await;
+    assert_ne!(first["snapshot"], Value::Null);
+    assert_eq!(socket.closed().await, 4403);
+
+    // Questions may be asked on a socket as well; and one that is stopping says so.
+    let mut socket = api.open(tenant).await;
+    socket.subscribe("1", "{ me { actor } }", Value::Null).await;
+    assert_eq!(socket.frame().await, json!({ "actor": "operator:ada" }));
+    assert_eq!(socket.hear().await["type"], "complete");
+    api.shutdown.cancel();
+    assert_eq!(socket.closed().await, 1001);
+}
