@@ -95,6 +95,7 @@ pub async fn start(
     let parts = Parts::connect(config, servers, !plays(Role::Relay), &stop).await?;
     let mut tasks = JoinSet::new();
     let mut router = Router::new();
+    let mut drained = CancellationToken::new();
     if plays(Role::Relay) {
         parts.relay(&mut tasks, &stop);
     }
@@ -113,13 +114,19 @@ pub async fn start(
     if plays(Role::Workers) {
         let workers = parts.workers(config, listener.local_addr()?)?;
         router = router.merge(workers.router());
-        let stop = stop.clone();
-        tasks.spawn(async move { Ok(workers.run(stop).await?) });
+        let (stop, drained) = (stop.clone(), drained.clone());
+        tasks.spawn(async move {
+            let outcome = workers.run(stop).await;
+            // Until now pods had to be able to report.
+            drained.cancel();
+            Ok(outcome?)
+        });
+    } else {
+        drained = stop.clone();
     }
     let router = http::operations(parts.readiness(), metrics).merge(http::observed(router));
     let grace = config.shutdown.grace.saturating_sub(TIDYING);
-    let shutdown = stop.clone();
-    tasks.spawn(async move { http::serve(listener, router, shutdown, grace).await.context("the HTTP server failed") });
+    tasks.spawn(async move { http::serve(listener, router, drained, grace).await.context("the HTTP server failed") });
     Ok(Running { tasks, stop })
 }
 

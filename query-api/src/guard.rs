@@ -185,8 +185,9 @@ mod tests {
 
     #[test]
     fn what_people_ask_is_admitted() {
-        verdict("query A($id: ID!) { a: project(id: $id) { ...F } b: project(id: $id) { ...F } } fragment F on Project { id name }")
-            .unwrap();
+        let query = "query A($id: ID!) { a: project(id: $id) { ...F } b: project(id: $id) { ...F } } \
+            fragment F on Project { id name }";
+        verdict(query).unwrap();
     }
 
     #[test]

@@ -17,6 +17,9 @@ mod scalar;
 mod schema;
 mod snapshot;
 mod state;
+#[cfg(test)]
+#[path = "../../projections/tests/support/mod.rs"]
+mod support;
 mod transport;
 mod viewer;
 

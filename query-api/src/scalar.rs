@@ -8,6 +8,8 @@ use domain::{Id, Kind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor(pub(crate) schemas::Cursor);
 
+/// A place in the log, opaque to clients: commands answer with one, frames and boards carry one. Give it back as
+/// `waitFor` to see at least that much, or as `since` to go on from there.
 #[Scalar(name = "Cursor")]
 impl ScalarType for Cursor {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -26,6 +28,7 @@ impl ScalarType for Cursor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BigInt(pub(crate) i64);
 
+/// A whole number that may need 64 bits, as decimal digits in a string.
 #[Scalar(name = "BigInt")]
 impl ScalarType for BigInt {
     fn parse(value: Value) -> InputValueResult<Self> {

@@ -1,6 +1,6 @@
 //! `agentworks events`: prints a tenant's log, one JSON document a line, in order.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 use domain::TenantId;
@@ -30,6 +30,16 @@ const PAGE: i64 = 500;
 const INTERVAL: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
+    match print(config, args).await {
+        // `| head` has seen enough.
+        Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {
+            Ok(())
+        }
+        outcome => outcome,
+    }
+}
+
+async fn print(config: Config, args: Args) -> anyhow::Result<()> {
     let (log, _servers) = roles::reader(&config).await?;
     let stop = shutdown::on_signal();
     let mut after = args.after.map_or(0, |cursor| cursor.position);
@@ -37,8 +47,7 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     loop {
         let page = log.read_tenant(args.tenant, after, PAGE).await?;
         for event in &page {
-            serde_json::to_writer(&mut out, event)?;
-            out.write_all(b"\n")?;
+            writeln!(out, "{}", serde_json::to_string(event)?)?;
             after = event.position;
         }
         out.flush()?;

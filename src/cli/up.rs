@@ -1,5 +1,6 @@
 //! `agentworks up`: everything in one process.
 
+use std::io::Write;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -19,7 +20,6 @@ pub(super) struct Args {
     quiet: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let started = Instant::now();
     let telemetry = telemetry::init(&config.telemetry, "agentworks")?;
@@ -35,11 +35,17 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
         let operator = tokens::mint(&config, None, access::Role::Operator, "demo", 1)?;
         let tenant = tokens::demo_tenant(&Client::new(&format!("http://{address}"), &operator)).await?;
         let token = tokens::demo_owner(&config, tenant)?;
-        println!("agentworks is ready on http://{address} ({:.1} s)", started.elapsed().as_secs_f64());
-        println!("  commands       http://{address}/v1        contract: http://{address}/openapi.json");
-        println!("  queries        http://{address}/graphql   to explore: http://{address}/graphiql");
-        println!("  token          {token}");
-        println!("                 (owner of the demo's tenant, {} h; others: agentworks token --help)", config.auth.token_hours);
+        let hours = config.auth.token_hours;
+        let seconds = started.elapsed().as_secs_f64();
+        let said = format!(
+            "agentworks is ready on http://{address} ({seconds:.1} s)\n  \
+             commands  http://{address}/v1        contract: http://{address}/openapi.json\n  \
+             queries   http://{address}/graphql   to explore: http://{address}/graphiql\n  \
+             token     {token}\n            \
+             (owner of the demo's tenant, {hours} h; others: agentworks token --help)\n"
+        );
+        // Nobody may be listening, which is no reason to stop.
+        let _unheard = std::io::stdout().write_all(said.as_bytes());
     }
     let failure = tokio::select! {
         () = stop.cancelled() => None,

@@ -59,6 +59,8 @@ impl Client {
     /// A client of the installation at `base`, such as `http://127.0.0.1:8080`, with `token`.
     #[expect(clippy::disallowed_methods, reason = "the demo is a client of its own; this is its room for it")]
     pub fn new(base: &str, token: &str) -> Self {
+        // The executable has installed it; a test that only brings this client has not.
+        let _already = rustls::crypto::ring::default_provider().install_default();
         Self {
             http: reqwest::Client::new(),
             base: base.trim_end_matches('/').to_owned(),

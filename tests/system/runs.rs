@@ -1,5 +1,6 @@
 //! A card is run: every way it can go ends the run with a reason, in the card's history.
 
+use agentworks::demo::git_host::{Fault, Operation};
 use agentworks::demo::scripted_model::Fault as ModelFault;
 use http::Method;
 use serde_json::{Value, json};
@@ -121,7 +122,6 @@ async fn a_refused_push_fails_the_run() {
 #[tokio::test]
 async fn a_push_whose_answer_was_lost_is_found_and_not_repeated() {
     let stage = Stage::set(Installation::shared().await).await;
-    use agentworks::demo::git_host::{Fault, Operation};
     stage.git.inject(Some(Operation::Push), Fault::LoseAnswer, 1);
     let (_, run) = run_to_end(&stage, &writes("a", "a")).await;
     assert_eq!(state(&run), "succeeded", "{run}");
@@ -201,7 +201,7 @@ async fn a_card_is_run_only_when_nothing_forbids_it() {
     let stage = Stage::with_policy(Installation::shared().await, json!({ "max_active_runs": 1 })).await;
     let script = json!([{ "hold": "stay" }, { "tool": "finish", "input": { "summary": "x", "success": false } }]);
     let (first, second) = (stage.card("First", &script).await, stage.card("Second", &writes("b", "b")).await);
-    let post = |path: String, body: Value| async move { refusal(&stage.owner, Method::POST, &path, &body).await };
+    let post = async |path: String, body: Value| refusal(&stage.owner, Method::POST, &path, &body).await;
 
     let on = format!("/v1/projects/{}/cards/{second}/dependencies/{first}", stage.project);
     stage.owner.command(Method::PUT, &on, json!({})).await.unwrap();

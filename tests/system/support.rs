@@ -19,10 +19,10 @@ use access::Role;
 use serde_json::{Value, json};
 
 /// Nothing in a test takes longer; a condition that has not come by then will not come.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The executable under test.
-pub fn executable() -> PathBuf {
+pub(crate) fn executable() -> PathBuf {
     let executable = PathBuf::from(env!("CARGO_BIN_EXE_agentworks"));
     let pod = executable.with_file_name("agentworks-pod");
     assert!(pod.exists(), "{} is missing: `cargo build --workspace --bins` makes it, as `./dev test` does", pod.display());
@@ -31,7 +31,7 @@ pub fn executable() -> PathBuf {
 
 /// Starts `command` so that it dies with the test process. The kernel ties that to the starting *thread*, so one that lives
 /// as long as the process does it for all tests.
-pub fn spawn(mut command: Command) -> Child {
+pub(crate) fn spawn(mut command: Command) -> Child {
     type Order = (Command, mpsc::Sender<Child>);
     static SPAWNER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
@@ -50,23 +50,23 @@ pub fn spawn(mut command: Command) -> Child {
 }
 
 /// A running `agentworks up`.
-pub struct Installation {
+pub(crate) struct Installation {
     child: Option<Child>,
-    pub base: String,
-    pub data: PathBuf,
+    pub(crate) base: String,
+    pub(crate) data: PathBuf,
     environment: Vec<(String, String)>,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Installation {
     /// One for all tests that leave it alive.
-    pub async fn shared() -> &'static Self {
+    pub(crate) async fn shared() -> &'static Self {
         static SHARED: tokio::sync::OnceCell<Installation> = tokio::sync::OnceCell::const_new();
         SHARED.get_or_init(|| async { Self::start(&[]) }).await
     }
 
     /// A new one, with these settings in the environment.
-    pub fn start(environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
         let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -77,7 +77,7 @@ impl Installation {
     }
 
     /// Starts it (again) on its data.
-    pub fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(executable()).arg("up");
@@ -87,8 +87,8 @@ impl Installation {
         let log = std::fs::File::options().append(true).create(true).open(self.log()).expect("a log file");
         command.stdout(Stdio::piped()).stderr(log);
         let mut child = spawn(command);
-        let out = BufReader::new(child.stdout.take().expect("piped"));
-        let ready = out.lines().map_while(Result::ok).find_map(|line| {
+        let mut out = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+        let ready = out.find_map(|line| {
             let (_, rest) = line.split_once("agentworks is ready on ")?;
             rest.split_whitespace().next().map(str::to_owned)
         });
@@ -101,24 +101,24 @@ impl Installation {
     }
 
     /// What it has logged.
-    pub fn log_text(&self) -> String {
+    pub(crate) fn log_text(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         child.kill().expect("it can be killed");
         child.wait().expect("it ends");
     }
 
     /// SIGTERM; how long it took to end, and whether it ended well.
-    pub fn stop(&mut self) -> (Duration, bool) {
+    pub(crate) fn stop(&mut self) -> (Duration, bool) {
         let mut child = self.child.take().expect("it runs");
         let pid = rustix::process::Pid::from_child(&child);
         let begun = std::time::Instant::now();
@@ -128,26 +128,26 @@ impl Installation {
     }
 
     /// Its configuration, as far as minting tokens needs it.
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let mut config = Config::defaults().expect("the defaults are valid");
         config.data_dir.clone_from(&self.data);
         config
     }
 
     /// A client that may create tenants.
-    pub fn operator(&self) -> Client {
+    pub(crate) fn operator(&self) -> Client {
         let token = tokens::mint(&self.config(), None, Role::Operator, "test", 1).expect("a token");
         Client::new(&self.base, &token)
     }
 
     /// A client that owns `tenant`.
-    pub fn owner(&self, tenant: TenantId) -> Client {
+    pub(crate) fn owner(&self, tenant: TenantId) -> Client {
         let token = tokens::mint(&self.config(), Some(tenant), Role::Owner, "test", 1).expect("a token");
         Client::new(&self.base, &token)
     }
 
     /// Runs another subcommand on its data and returns its standard output.
-    pub fn command(&self, args: &[&str]) -> String {
+    pub(crate) fn command(&self, args: &[&str]) -> String {
         let output = Command::new(executable())
             .args(args)
             .env("AGENTWORKS_DATA_DIR", &self.data)
@@ -160,7 +160,7 @@ impl Installation {
     }
 
     /// Every event of `tenant`, in order.
-    pub fn events(&self, tenant: TenantId) -> Vec<Value> {
+    pub(crate) fn events(&self, tenant: TenantId) -> Vec<Value> {
         let lines = self.command(&["events", "--tenant", &tenant.to_string()]);
         lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
@@ -175,29 +175,29 @@ impl Drop for Installation {
 }
 
 /// A tenant with a workspace, a provider (the scripted model) and a project on a repository of its own.
-pub struct Stage {
-    pub owner: Client,
-    pub tenant: TenantId,
-    pub project: String,
-    pub git: GitHost,
-    pub model: ScriptedModel,
+pub(crate) struct Stage {
+    pub(crate) owner: Client,
+    pub(crate) tenant: TenantId,
+    pub(crate) project: String,
+    pub(crate) git: GitHost,
+    pub(crate) model: ScriptedModel,
     _folder: tempfile::TempDir,
 }
 
 /// The name of a stage's repository at its host.
-pub const REPOSITORY: &str = "work";
+pub(crate) const REPOSITORY: &str = "work";
 const KEY: &str = "sk-scripted-secret-key";
 
 /// A repository with a test that passes.
-pub const FILES: &[(&str, &str, bool)] =
+pub(crate) const FILES: &[(&str, &str, bool)] =
     &[("README.md", "# Work\n", false), ("check.sh", "#!/bin/sh\ntest -f README.md\n", true)];
 
 impl Stage {
-    pub async fn set(installation: &Installation) -> Self {
+    pub(crate) async fn set(installation: &Installation) -> Self {
         Self::with_policy(installation, json!({})).await
     }
 
-    pub async fn with_policy(installation: &Installation, policy: Value) -> Self {
+    pub(crate) async fn with_policy(installation: &Installation, policy: Value) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let git = GitHost::start(folder.path().join("git")).expect("a Git host");
         git.create_repository(REPOSITORY, FILES).await.expect("a repository");
@@ -223,12 +223,12 @@ impl Stage {
     }
 
     /// The same stage after its installation has been started again on another port.
-    pub fn again(&mut self, installation: &Installation) {
+    pub(crate) fn again(&mut self, installation: &Installation) {
         self.owner = installation.owner(self.tenant);
     }
 
     /// A card whose run follows this script.
-    pub async fn card(&self, title: &str, script: &Value) -> String {
+    pub(crate) async fn card(&self, title: &str, script: &Value) -> String {
         let description = format!("Do as the script says.\n\n```agentworks-script\n{script}\n```\n");
         let body = json!({ "title": title, "description": description });
         text(&self.owner.post(&self.cards(), body).await.expect("a card"), "id")
@@ -239,12 +239,12 @@ impl Stage {
     }
 
     /// The path of something that is done to a card.
-    pub fn of_card(&self, card: &str, verb: &str) -> String {
+    pub(crate) fn of_card(&self, card: &str, verb: &str) -> String {
         format!("{}/{card}/{verb}", self.cards())
     }
 
     /// Presses Run.
-    pub async fn run(&self, card: &str) -> String {
+    pub(crate) async fn run(&self, card: &str) -> String {
         let answer = self.owner.post(&self.of_card(card, "run"), json!({})).await.expect("it runs");
         let run = text(&answer, "run");
         let seen = "query($run: ID!, $position: Cursor) { run(id: $run, waitFor: $position) { state } }";
@@ -254,7 +254,7 @@ impl Stage {
     }
 
     /// Waits until the run has ended, and says how.
-    pub async fn ended(&self, run: &str) -> Value {
+    pub(crate) async fn ended(&self, run: &str) -> Value {
         let query = "subscription($run: ID!) { runProgress(run: $run) { ended run { state } } }";
         let wait = async {
             let mut frames = self.owner.subscribe(query, json!({ "run": run })).await.expect("a subscription");
@@ -270,7 +270,7 @@ impl Stage {
     }
 
     /// The card as the board shows it, once the run's end has reached it.
-    pub async fn card_after(&self, card: &str) -> Value {
+    pub(crate) async fn card_after(&self, card: &str) -> Value {
         let query = "query($card: ID!) { card(id: $card) { lane activeRunId lastRun { id result reason commit } } }";
         let wait = async {
             loop {
@@ -285,18 +285,18 @@ impl Stage {
     }
 
     /// How often anything was pushed.
-    pub fn pushes(&self) -> usize {
+    pub(crate) fn pushes(&self) -> usize {
         self.git.pushes(REPOSITORY).expect("a record").len()
     }
 
     /// A file on a branch, as `git` finds it.
-    pub fn file(&self, branch: &str, path: &str) -> String {
+    pub(crate) fn file(&self, branch: &str, path: &str) -> String {
         git(&self.git.path(REPOSITORY), &["show", &format!("{branch}:{path}")])
     }
 }
 
 /// What `git` prints.
-pub fn git(folder: &Path, args: &[&str]) -> String {
+pub(crate) fn git(folder: &Path, args: &[&str]) -> String {
     let output = Command::new("git").args(["-c", "safe.directory=*"]).arg("--git-dir").arg(folder).args(args).output();
     let output = output.expect("git runs");
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -304,7 +304,7 @@ pub fn git(folder: &Path, args: &[&str]) -> String {
 }
 
 /// A script that writes a file and finishes.
-pub fn writes(path: &str, content: &str) -> Value {
+pub(crate) fn writes(path: &str, content: &str) -> Value {
     json!([
         { "tool": "write_file", "input": { "path": path, "content": content } },
         { "tool": "finish", "input": { "summary": "Wrote it.", "success": true } },
@@ -312,17 +312,17 @@ pub fn writes(path: &str, content: &str) -> Value {
 }
 
 /// A field that must be a string.
-pub fn text(value: &Value, key: &str) -> String {
+pub(crate) fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_else(|| panic!("no `{key}` in {value}")).to_owned()
 }
 
 /// The state of a run, in lower case.
-pub fn state(run: &Value) -> String {
+pub(crate) fn state(run: &Value) -> String {
     text(run, "state").to_lowercase()
 }
 
 /// PUTs or POSTs and returns the status and the problem's code.
-pub async fn refusal(client: &Client, method: Method, path: &str, body: &Value) -> (u16, String) {
+pub(crate) async fn refusal(client: &Client, method: Method, path: &str, body: &Value) -> (u16, String) {
     let answer = client.send(method, path, &[], Some(body)).await.expect("an answer");
     (answer.status, answer.body["code"].as_str().unwrap_or_default().to_owned())
 }

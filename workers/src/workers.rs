@@ -23,6 +23,9 @@ use crate::process::{RunCard, sender};
 use crate::runner::Runner;
 use crate::settings::WorkerSettings;
 
+/// Commands of process managers that are dispatched at the same time: one that waits for a read model holds up no other.
+const SENDERS: usize = 2;
+
 /// What workers need of the rest of the system.
 pub struct Dependencies {
     /// The log.
@@ -123,10 +126,12 @@ impl Workers {
             let shutdown = shutdown.clone();
             tasks.spawn(async move { consumer::run(log, bus, process, partition, shutdown).await });
         }
-        let (letters, wakes) = (sender::run(pool.clone(), control.clone(), Arc::clone(&runner.wakes), shutdown.clone()), Arc::clone(&runner.wakes));
-        tasks.spawn(ok(letters));
+        for _ in 0..SENDERS {
+            let wakes = Arc::clone(&runner.wakes);
+            tasks.spawn(ok(sender::run(pool.clone(), control.clone(), wakes, shutdown.clone())));
+        }
         tasks.spawn(ok(reaper::run(pool.clone(), control.clone(), runner.settings.dispatch_timeout, shutdown.clone())));
-        let listening = shutdown.clone();
+        let (wakes, listening) = (Arc::clone(&runner.wakes), shutdown.clone());
         tasks.spawn(async move {
             wakes.listen(listening).await;
             Ok(())

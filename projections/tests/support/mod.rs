@@ -1,5 +1,5 @@
-//! A private Postgres with a log, and a world whose aggregates are driven by commands, so that every history in it could
-//! have happened. Shared with the tests of `query-api`.
+//! A private Postgres with a log, and a world whose aggregates are driven by commands, so that every history in it
+//! could have happened. Shared with the tests of `query-api`.
 #![expect(dead_code, reason = "each test binary uses what it needs")]
 
 mod random;
@@ -21,7 +21,7 @@ use domain::value::{Branch, CommitSha, LaneKey, ModelName, Name, Reason, Reposit
 use domain::workspace::{Workspace, WorkspaceCommand};
 use domain::{Actor, CardId, Decider, EnvironmentId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
 use outbox::progress::Progress;
-use outbox::{Append, Log, LogSettings, NewEvent, Verdict, consumer};
+use outbox::{Append, Bus, Log, LogSettings, NewEvent, Verdict, consumer};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use schemas::Metadata;
@@ -126,11 +126,19 @@ impl World {
 
     /// Lets every read model follow the log.
     pub(crate) fn follow(&self) -> Following {
+        self.follow_on(None)
+    }
+
+    /// As [`World::follow`]; with a bus, events and progress go over it.
+    pub(crate) fn follow_on(&self, bus: Option<Bus>) -> Following {
         let shutdown = CancellationToken::new();
         for model in projections::all() {
-            tokio::spawn(consumer::run(self.log.clone(), None, model, 0, shutdown.clone()));
+            tokio::spawn(consumer::run(self.log.clone(), bus.clone(), model, 0, shutdown.clone()));
         }
-        let progress = Progress::start(self.log.clone(), None, &NAMES, shutdown.clone());
+        let progress = Progress::start(self.log.clone(), bus.clone(), &NAMES, shutdown.clone());
+        if let Some(bus) = bus {
+            tokio::spawn(outbox::relay::run(self.log.clone(), bus, 0, Uuid::from_u128(1), shutdown.clone()));
+        }
         Following { progress, shutdown: shutdown.clone(), _stop: shutdown.drop_guard() }
     }
 
@@ -405,7 +413,7 @@ pub(crate) fn step(attempt: u32, number: u32) -> RunCommand {
         kind: StepKind::Tool,
         title: reason(&format!("run_command: step {number}")),
         detail: text("ok\n\\u0000 stays as it is"),
-        ok: number % 3 != 0,
+        ok: !number.is_multiple_of(3),
         duration_ms: u64::from(number) * 10,
     }
 }
@@ -435,7 +443,8 @@ pub(crate) async fn contents(database: &Database) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for table in tables {
         let rows = format!(
-            "SELECT coalesce(string_agg(row, E'\n' ORDER BY row), '') FROM (SELECT t::text AS row FROM read.{table} t) r"
+            "SELECT coalesce(string_agg(row, E'\n' ORDER BY row), '') \
+             FROM (SELECT t::text AS row FROM read.{table} t) r"
         );
         let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(rows)).fetch_one(&mut admin).await.unwrap();
         all.push((table, rows));

@@ -9,8 +9,9 @@ use domain::run::{FailureKind, Run, RunCommand, Timeout};
 use domain::tenant::{Tenant, TenantCommand};
 use domain::value::{BaseUrl, ModelName, SecretRef, Title};
 use domain::workspace::{Workspace, WorkspaceCommand};
-use domain::{CardId, ProviderId, RunId, TenantId};
+use domain::{CardId, Decider, ProviderId, RunId, TenantId};
 use rand::Rng as _;
+use uuid::Uuid;
 
 use super::{SECRET, World, lane, model_call, name, reason, step, text};
 
@@ -22,6 +23,12 @@ impl World {
     fn line(&mut self) -> String {
         let count = self.next();
         format!("“{count}” \\ \"quoted\" – ünïcode")
+    }
+
+    /// A command that may be refused.
+    async fn attempt<A: Decider>(&mut self, tenant: TenantId, stream: Uuid, command: A::Command) {
+        // A refusal leaves nothing in the log.
+        drop(self.act::<A>(tenant, stream, Self::actor(), command).await);
     }
 
     /// One random command, which may be refused.
@@ -43,7 +50,6 @@ impl World {
         let workspaces = self.workspaces.clone();
         let providers = self.providers.clone();
         let (workspace, provider) = (self.pick(&workspaces), self.pick(&providers));
-        let actor = Self::actor();
         let line = self.line();
         let settings = ProviderSettings {
             name: name(&line),
@@ -52,29 +58,28 @@ impl World {
             default_model: ModelName::new("model-2").unwrap(),
         };
         match (self.rng.random_range(0..10), workspace, provider) {
-            (0, ..) => drop(
-                self.act::<Tenant>(tenant, tenant.uuid(), actor, TenantCommand::Rename { name: name(&line) }).await,
-            ),
-            (1, ..) => drop(
-                self.act::<Tenant>(tenant, tenant.uuid(), actor, TenantCommand::Suspend { reason: reason(&line) })
-                    .await,
-            ),
-            (2, ..) => drop(self.act::<Tenant>(tenant, tenant.uuid(), actor, TenantCommand::Resume).await),
-            (3, Some((of, id)), _) => {
-                drop(self.act::<Workspace>(of, id.uuid(), actor, WorkspaceCommand::Rename { name: name(&line) }).await)
+            (kind @ 0..3, ..) => {
+                let command = match kind {
+                    0 => TenantCommand::Rename { name: name(&line) },
+                    1 => TenantCommand::Suspend { reason: reason(&line) },
+                    _ => TenantCommand::Resume,
+                };
+                self.attempt::<Tenant>(tenant, tenant.uuid(), command).await;
             }
-            (4, Some((of, id)), _) => {
-                drop(self.act::<Workspace>(of, id.uuid(), actor, WorkspaceCommand::Archive).await)
+            (kind @ 3..5, Some((of, id)), _) => {
+                let rename = WorkspaceCommand::Rename { name: name(&line) };
+                let command = if kind == 3 { rename } else { WorkspaceCommand::Archive };
+                self.attempt::<Workspace>(of, id.uuid(), command).await;
             }
-            (5, _, Some((of, id))) => {
-                drop(self.act::<Provider>(of, id.uuid(), actor, ProviderCommand::Configure { settings }).await)
+            (kind @ 5..9, _, Some((of, id))) => {
+                let command = match kind {
+                    5 => ProviderCommand::Configure { settings },
+                    6 => ProviderCommand::RotateKey { key: SecretRef::vault(Uuid::from_u128(SECRET)) },
+                    7 => ProviderCommand::Disable,
+                    _ => ProviderCommand::Enable,
+                };
+                self.attempt::<Provider>(of, id.uuid(), command).await;
             }
-            (6, _, Some((of, id))) => {
-                let key = SecretRef::vault(uuid::Uuid::from_u128(SECRET));
-                drop(self.act::<Provider>(of, id.uuid(), actor, ProviderCommand::RotateKey { key }).await);
-            }
-            (7, _, Some((of, id))) => drop(self.act::<Provider>(of, id.uuid(), actor, ProviderCommand::Disable).await),
-            (8, _, Some((of, id))) => drop(self.act::<Provider>(of, id.uuid(), actor, ProviderCommand::Enable).await),
             _ => {
                 self.provider(tenant).await;
             }
@@ -101,7 +106,7 @@ impl World {
             }
             _ => ProjectCommand::Archive,
         };
-        drop(self.act::<Project>(of, id.uuid(), Self::actor(), command).await);
+        self.attempt::<Project>(of, id.uuid(), command).await;
     }
 
     async fn random_card(&mut self) {
@@ -121,7 +126,7 @@ impl World {
             return;
         }
         let command = self.random_card_command(tenant, card).await;
-        drop(self.act::<Card>(tenant, card.uuid(), Self::actor(), command).await);
+        self.attempt::<Card>(tenant, card.uuid(), command).await;
     }
 
     async fn random_card_command(&mut self, tenant: TenantId, card: CardId) -> CardCommand {
@@ -202,6 +207,6 @@ impl World {
             3 => EnvironmentCommand::MarkStopped,
             _ => EnvironmentCommand::Fail { reason: reason(&line) },
         };
-        drop(self.act::<Environment>(tenant, id.uuid(), Self::actor(), command).await);
+        self.attempt::<Environment>(tenant, id.uuid(), command).await;
     }
 }

@@ -124,3 +124,6 @@ impl BoardFollower {
         scalar::Cursor(Cursor { partition: self.reading.log.partition_of(self.tenant), position })
     }
 }
+
+#[cfg(test)]
+mod tests;

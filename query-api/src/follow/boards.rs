@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::{ProjectId, TenantId};
+use metrics::gauge;
 use outbox::progress::Progress;
 use outbox::{Log, LogError, consumer};
 use projections::board::{self, CardRow, ProjectRow};
@@ -17,6 +18,7 @@ use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::stirred;
+use crate::snapshot::begin;
 
 /// Changes that a follower may be behind before it has to read for itself.
 const BEHIND: usize = 64;
@@ -45,7 +47,7 @@ pub(super) async fn delta(
     project: ProjectId,
     after: i64,
 ) -> Result<Option<Delta>, LogError> {
-    let mut tx = log.tenant_read(tenant).await?;
+    let mut tx = begin(log, tenant).await?;
     let upto = consumer::position(&mut tx, board::NAME, log.partition_of(tenant)).await?;
     if upto <= after {
         return Ok(None);
@@ -81,6 +83,11 @@ fn lock(watched: &Mutex<HashMap<Key, Watched>>) -> MutexGuard<'_, HashMap<Key, W
     watched.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Lets operators see how many boards are watched.
+fn tell(watched: &HashMap<Key, Watched>) {
+    gauge!("agentworks_graphql_watched_boards").set(u32::try_from(watched.len()).unwrap_or(u32::MAX));
+}
+
 impl Boards {
     pub(crate) fn new(log: Log, progress: Progress) -> Self {
         Self { log, progress, watched: Arc::default() }
@@ -100,13 +107,25 @@ impl Boards {
             }
         };
         entry.watchers += 1;
-        Watch { deltas: entry.deltas.subscribe(), key, watched: self.watched.clone() }
+        let deltas = entry.deltas.subscribe();
+        tell(&watched);
+        Watch { deltas, key, watched: self.watched.clone() }
     }
+}
 
+#[cfg(test)]
+impl Boards {
     /// How many boards have a reader.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn watched(&self) -> usize {
         lock(&self.watched).len()
+    }
+}
+
+#[cfg(test)]
+impl Watch {
+    /// One that a test feeds.
+    pub(super) fn fed_by(deltas: broadcast::Receiver<Arc<Delta>>, tenant: TenantId, project: ProjectId) -> Self {
+        Self { deltas, key: (tenant, project), watched: Arc::default() }
     }
 }
 
@@ -119,6 +138,7 @@ impl Drop for Watch {
                 entry.remove();
             }
         }
+        tell(&watched);
     }
 }
 
@@ -155,6 +175,6 @@ async fn read(log: Log, progress: Progress, (tenant, project): Key, deltas: broa
 }
 
 async fn position(log: &Log, tenant: TenantId) -> Result<i64, LogError> {
-    let mut tx = log.tenant_read(tenant).await?;
+    let mut tx = begin(log, tenant).await?;
     Ok(consumer::position(&mut tx, board::NAME, log.partition_of(tenant)).await?)
 }

@@ -15,7 +15,7 @@ const MOST: usize = 200;
 pub(crate) struct Slots(Arc<Semaphore>);
 
 /// One place, taken until this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Slot(#[expect(dead_code, reason = "held for its Drop")] Option<OwnedSemaphorePermit>);
 
 impl Default for Slots {

@@ -102,11 +102,12 @@ fn named(request: Request, operation: Option<String>) -> Request {
     }
 }
 
-/// Whether all that the document may do is read. One that cannot be read does nothing; its answer will say why.
+/// Whether all that the document may do is read. One that is not admitted does nothing; its answer will say why.
 fn only_reads(request: &mut Request) -> bool {
-    guard::admit(request).is_ok_and(|document| {
-        document.operations.iter().all(|(_, operation)| operation.node.ty == OperationType::Query)
-    }) || request.parsed_query().is_err()
+    match guard::admit(request) {
+        Ok(document) => document.operations.iter().all(|(_, operation)| operation.node.ty == OperationType::Query),
+        Err(_) => true,
+    }
 }
 
 async fn answer(state: &QueryState, viewer: Viewer, headers: &HeaderMap, mut request: Request) -> Response {

@@ -64,9 +64,9 @@ pub(super) fn accept(state: QueryState, headers: &HeaderMap, upgrade: WebSocketU
         return Err(Problem::new(StatusCode::BAD_REQUEST, "protocol_unsupported", text));
     }
     Ok(upgrade.on_upgrade(move |socket| async move {
-        gauge!("graphql_sockets").increment(1);
+        gauge!("agentworks_graphql_sockets").increment(1);
         serve(state, known, socket).await;
-        gauge!("graphql_sockets").decrement(1);
+        gauge!("agentworks_graphql_sockets").decrement(1);
     }))
 }
 

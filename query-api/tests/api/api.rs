@@ -1,4 +1,5 @@
 //! The API at an address of its own, and clients for it.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing helper fails its test")]
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -46,7 +47,12 @@ impl Api {
     }
 
     pub(crate) async fn with(world: &World, settings: Settings) -> Self {
-        let following = world.follow();
+        Self::on(world, settings, None).await
+    }
+
+    /// With a bus, progress is told over it.
+    pub(crate) async fn on(world: &World, settings: Settings, bus: Option<outbox::Bus>) -> Self {
+        let following = world.follow_on(bus);
         let key = SigningKey::generate().unwrap();
         let verifier = Verifier::new([key.verifying().clone()]);
         let shutdown = CancellationToken::new();

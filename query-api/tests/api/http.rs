@@ -73,6 +73,8 @@ async fn get_takes_queries_only() {
     }
     let unread = api.send(get("query=%7Bme")).await;
     assert_eq!(unread.body["errors"][0]["extensions"]["code"], "invalid_query");
+    let deep = format!("query={}", "%7Ba".repeat(2_000));
+    assert_eq!(api.send(get(&deep)).await.body["errors"][0]["extensions"]["code"], "invalid_query");
     let nobody = Request::get("/graphql?query=%7Bme%7Bactor%7D%7D").body(Body::empty()).unwrap();
     assert_eq!(api.send(nobody).await.status, 401);
 }
@@ -100,6 +102,8 @@ async fn what_costs_too_much_or_fits_not_is_refused_with_a_code() {
         &format!("{{ {wide} }}"),
         &format!("{{ me {{ {long} }} }}"),
         &format!("{{ me {{ ...F0 }} }} {bomb} fragment F50 on Me {{ actor }}"),
+        // The same, but spread by nobody.
+        &format!("{{ me {{ actor }} }} {bomb} fragment F50 on Me {{ actor }}"),
         &"{a".repeat(30_000),
         "{ board(project: \"x\") { lanes { cards { dependsOn { dependsOn { dependsOn { id } } } } } } }",
     ] {

@@ -3,8 +3,24 @@
 mod api;
 mod http;
 mod isolation;
+#[expect(dead_code, reason = "tests of the log itself need more")]
+#[expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
+#[path = "../../../outbox/tests/outbox/support/nats.rs"]
+mod nats;
 mod queries;
 mod sdl;
 mod subscriptions;
+#[expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing helper fails its test")]
 #[path = "../../../projections/tests/support/mod.rs"]
 mod support;
+
+/// Waits until `condition` holds; fails after half a minute.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(30), waiting).await;
+    assert!(waited.is_ok(), "never happened: {what}");
+}

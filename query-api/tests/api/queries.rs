@@ -8,6 +8,7 @@ use schemas::Cursor;
 use serde_json::{Value, json};
 
 use crate::api::Api;
+use crate::eventually;
 use crate::support::{World, model_call};
 
 fn cursor(world: &World) -> String {
@@ -140,4 +141,30 @@ async fn what_does_not_become_visible_in_time_is_an_error_that_says_how_far_it_g
     assert_eq!(extensions, &json!({ "code": "not_yet_visible", "reached": cursor(&world) }));
     let page = axum::http::Request::get("/graphiql").body(axum::body::Body::empty()).unwrap();
     assert_eq!(api.send(page).await.status, 404);
+}
+
+/// A connection that were given back inside of a transaction would show its next user the past.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_away_leaves_no_transaction_behind() {
+    const OPEN: &str = "SELECT count(*) FROM pg_stat_activity \
+        WHERE application_name = 'agentworks_app' AND datname = current_database() AND state LIKE 'idle in transaction%'";
+    let mut world = World::new(4).await;
+    let tenant = world.tenant().await;
+    let api = std::sync::Arc::new(Api::start(&world).await);
+    let admin = sqlx::PgPool::connect(&world.database.url).await.unwrap();
+    for i in 0..150_u64 {
+        let asking = api.clone();
+        let asked = tokio::spawn(async move { asking.data(tenant, "{ me { actor } }", Value::Null).await });
+        // Goes away at any moment of the request.
+        tokio::time::sleep(Duration::from_micros(i % 50 * 100)).await;
+        asked.abort();
+        drop(asked.await);
+        // Nobody else reads meanwhile, so one that is left would stay.
+        let admin = &admin;
+        eventually("no transaction is left", || async move {
+            let open: i64 = sqlx::query_scalar(OPEN).fetch_one(admin).await.unwrap();
+            open == 0
+        })
+        .await;
+    }
 }

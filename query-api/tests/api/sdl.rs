@@ -28,7 +28,9 @@ async fn everything_is_described() {
         if name.starts_with("__") {
             continue;
         }
-        if !described(&kind) {
+        // These two kinds are the library's own; GraphQL and Relay say what they are.
+        let known = name == "ID" || name.ends_with("Connection");
+        if !known && !described(&kind) {
             undescribed.push(name.clone());
         }
         for field in [list(&kind["fields"]), list(&kind["inputFields"]), list(&kind["enumValues"])].concat() {

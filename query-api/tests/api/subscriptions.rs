@@ -1,10 +1,14 @@
 //! Following things over real sockets.
+#![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 use domain::card::CardCommand;
 use domain::{CardId, ProjectId, TenantId};
+use outbox::Bus;
+use query_api::Settings;
 use serde_json::{Value, json};
 
 use crate::api::{Api, Socket};
+use crate::nats::Nats;
 use crate::support::World;
 
 const BOARD: &str = "subscription B($id: ID!, $since: Cursor, $at: Cursor) {
@@ -23,11 +27,15 @@ struct Stage {
 }
 
 async fn stage(seed: u64) -> Stage {
+    stage_on(seed, None).await
+}
+
+async fn stage_on(seed: u64, bus: Option<Bus>) -> Stage {
     let mut world = World::new(seed).await;
     let tenant = world.tenant().await;
     let project = world.project(tenant).await;
     let card = world.card(tenant, project, "First").await;
-    let api = Api::start(&world).await;
+    let api = Api::on(&world, Settings::default(), bus).await;
     api.caught_up(&world).await;
     Stage { world, api, tenant, project, card }
 }
@@ -106,11 +114,21 @@ async fn who_comes_back_with_a_cursor_gets_exactly_what_was_missed() {
     assert_eq!(socket.hear().await["payload"]["errors"][0]["extensions"]["code"], "cursor_invalid");
 }
 
-/// Many watch while much changes, some of them coming back again and again: what each has put together from its frames
-/// equals the board.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_puts_the_frames_together_has_the_board() {
-    let Stage { mut world, api, tenant, project, .. } = stage(3).await;
+    put_together(stage(3).await).await;
+}
+
+/// The same when each page tells over the bus what it touched.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_puts_the_frames_together_has_the_board_over_the_bus() {
+    let nats = Nats::start().await;
+    put_together(stage_on(6, Some(nats.bus().await)).await).await;
+}
+
+/// Many watch while much changes, some of them coming back again and again: what each has put together from its frames
+/// equals the board.
+async fn put_together(Stage { mut world, api, tenant, project, .. }: Stage) {
     let (done, _) = tokio::sync::watch::channel(0_i64);
     let mut watchers = Vec::new();
     for number in 0..10 {

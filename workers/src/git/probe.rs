@@ -45,3 +45,31 @@ impl RepositoryProbe for HttpProbe {
         Ok(ProbedRepository { default_branch: default_branch.ok_or(ProbeError::Empty)?, branches })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::git_host::{GitHost, TOKEN, git};
+    use crate::testing::tls;
+
+    #[tokio::test]
+    async fn a_repository_says_what_it_has_and_everything_else_why_not() {
+        tls();
+        let (probe, host) = (HttpProbe::new().unwrap(), GitHost::start().await);
+        let ask = async |url: &str, token: Option<&str>| {
+            let token = token.map(|token| SecretString::from(token.to_owned()));
+            probe.probe(&RepositoryUrl::new(url).unwrap(), token.as_ref()).await
+        };
+        let found = ask(&host.url(), Some(TOKEN)).await.unwrap();
+        assert_eq!(found.default_branch.as_str(), "main");
+        assert_eq!(found.branches.len(), 1);
+        assert_eq!(ask(&host.url(), None).await, Err(ProbeError::Unauthorized));
+        assert_eq!(ask(&host.url(), Some("wrong")).await, Err(ProbeError::Unauthorized));
+        assert_eq!(ask(&format!("{}x", host.url()), Some(TOKEN)).await, Err(ProbeError::NotFound));
+        for url in ["http://127.0.0.1:9/x.git", "http://169.254.169.254/x.git", "http://does-not-exist.invalid/x"] {
+            assert!(matches!(ask(url, None).await, Err(ProbeError::Unreachable(_))), "{url}");
+        }
+        git(&host.path(), &["update-ref", "-d", "refs/heads/main"]).await;
+        assert_eq!(ask(&host.url(), Some(TOKEN)).await, Err(ProbeError::Empty));
+    }
+}

@@ -2,6 +2,6 @@
 
 pub(crate) mod queue;
 pub(crate) mod reaper;
-pub(crate) mod wake;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wake;

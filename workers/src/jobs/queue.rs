@@ -168,12 +168,13 @@ pub(crate) async fn pod_seen(
     run: RunId,
     environment: EnvironmentId,
 ) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query("UPDATE work.jobs SET pod_seen_at = now() WHERE tenant = $1 AND run = $2 AND environment = $3")
-        .bind(tenant.uuid())
-        .bind(run.uuid())
-        .bind(environment.uuid())
-        .execute(pool)
-        .await?;
+    let done =
+        sqlx::query("UPDATE work.jobs SET pod_seen_at = now() WHERE tenant = $1 AND run = $2 AND environment = $3")
+            .bind(tenant.uuid())
+            .bind(run.uuid())
+            .bind(environment.uuid())
+            .execute(pool)
+            .await?;
     Ok(done.rows_affected() == 1)
 }
 

@@ -60,7 +60,8 @@ async fn a_job_is_claimed_by_one_worker_only() {
         enqueue(&world, id()).await;
     }
     let claims = (0..60).map(|_| claim(&world, ids::fresh(), LEASE));
-    let claimed: Vec<RunId> = futures::future::join_all(claims).await.into_iter().flatten().map(|job| job.run).collect();
+    let claimed: Vec<RunId> =
+        futures::future::join_all(claims).await.into_iter().flatten().map(|job| job.run).collect();
     assert_eq!(claimed.iter().map(|run| run.uuid()).collect::<BTreeSet<_>>().len(), claimed.len());
     let rest = async {
         let mut rest = 0;
@@ -78,9 +79,8 @@ async fn who_lost_a_lease_can_do_nothing_with_it() {
     let tenant = id();
     let run = enqueue(&world, tenant).await;
     let first = claim(&world, ids::fresh(), LEASE).await.unwrap();
-    let extend = async |environment: EnvironmentId| {
-        queue::extend(world.pool(), tenant, run, environment, LEASE).await.unwrap()
-    };
+    let extend =
+        async |environment: EnvironmentId| queue::extend(world.pool(), tenant, run, environment, LEASE).await.unwrap();
     assert_eq!(extend(first.environment).await, Lease::Held { pod_silent: None });
     assert!(queue::pod_seen(world.pool(), tenant, run, first.environment).await.unwrap());
     let Lease::Held { pod_silent: Some(silent) } = extend(first.environment).await else { panic!("the pod was seen") };

@@ -80,11 +80,7 @@ impl Gateway {
     /// What the run follows from. The queue knows it while the run is under way; what comes later stands for itself.
     async fn origin(&self, claims: &PodClaims) -> Origin {
         let found = queue::origin_of(&self.pool, claims.tenant, claims.run).await;
-        found.ok().flatten().unwrap_or(Origin {
-            correlation: claims.run.uuid(),
-            causation: None,
-            traceparent: None,
-        })
+        found.ok().flatten().unwrap_or(Origin { correlation: claims.run.uuid(), causation: None, traceparent: None })
     }
 
     /// The pod that a request comes from, if its attempt is the current one.

@@ -40,7 +40,9 @@ enum Ask {
 impl Ask {
     fn of(method: &Method, rest: &str, query: Option<&str>) -> Option<Self> {
         match (method.as_str(), rest, query) {
-            ("GET", "info/refs", Some("service=git-upload-pack" | "service=git-receive-pack")) => Some(Self::References),
+            ("GET", "info/refs", Some("service=git-upload-pack" | "service=git-receive-pack")) => {
+                Some(Self::References)
+            }
             ("POST", "git-upload-pack", None) => Some(Self::Fetch),
             ("POST", "git-receive-pack", None) => Some(Self::Push),
             _ => None,
@@ -84,7 +86,9 @@ fn text(status: StatusCode, message: &str) -> Response {
 fn refuse(problem: &Problem) -> Response {
     let mut answer = text(problem.status(), problem.detail());
     if problem.status() == StatusCode::UNAUTHORIZED {
-        answer.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"agentworks\""));
+        answer
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"agentworks\""));
     }
     answer
 }

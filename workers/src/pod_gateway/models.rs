@@ -117,7 +117,11 @@ impl Gateway {
         let (tenant, provider) = (current.pod.claims.tenant, current.task.provider);
         let away = |problem: &dyn std::fmt::Display| {
             warn!(error = %problem, "a model call waits for the database or the vault");
-            Refused(StatusCode::SERVICE_UNAVAILABLE, "api_error", "the provider cannot be looked up just now".to_owned())
+            Refused(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "api_error",
+                "the provider cannot be looked up just now".to_owned(),
+            )
         };
         let forbidden = |message: &str| Refused(StatusCode::FORBIDDEN, "permission_error", message.to_owned());
         let provider = self.control.load_provider(tenant, provider).await.map_err(|error| away(&error))?;
@@ -128,7 +132,8 @@ impl Gateway {
             return Err(forbidden("the run's provider was disabled; enable it and run the card again"));
         }
         let secret = self.control.secret(tenant, &key).await.map_err(|error| away(&error))?;
-        let secret = secret.ok_or_else(|| forbidden("the provider's key is not in the vault; give the provider a new one"))?;
+        let secret =
+            secret.ok_or_else(|| forbidden("the provider's key is not in the vault; give the provider a new one"))?;
         Ok((settings.base_url.map(|url| url.to_string()), secret))
     }
 

@@ -41,7 +41,8 @@ impl List {
         self.read.extend_from_slice(piece);
         while !self.complete {
             let next = pkt_line::next(&self.read[self.at..]);
-            let Some((packet, length)) = next.map_err(|_| Blocked::Malformed("the push is not in Git's framing"))? else {
+            let Some((packet, length)) = next.map_err(|_| Blocked::Malformed("the push is not in Git's framing"))?
+            else {
                 break;
             };
             self.at += length;

@@ -71,9 +71,9 @@ impl Gateway {
             Ok(Some(head)) => Ok(reject(format!(
                 "the work was reported as pushed, but branch `{branch}` of the repository stands at {head}, not at {wanted}"
             ))),
-            Ok(None) => Ok(reject(format!(
-                "the work was reported as pushed, but the repository has no branch `{branch}`"
-            ))),
+            Ok(None) => {
+                Ok(reject(format!("the work was reported as pushed, but the repository has no branch `{branch}`")))
+            }
             Err(error) => {
                 // The pod asks again, and the run's own clock ends it when that goes on for too long.
                 warn!(%error, run = %pod.claims.run, "a result cannot be checked against the repository yet");

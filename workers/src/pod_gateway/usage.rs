@@ -192,7 +192,8 @@ mod tests {
 
     #[test]
     fn a_whole_answer_is_counted_and_an_error_costs_nothing() {
-        let answer = r#"{"model":"m","content":[{"type":"text","text":"x"}],"usage":{"input_tokens":3,"output_tokens":4}}"#;
+        let answer =
+            r#"{"model":"m","content":[{"type":"text","text":"x"}],"usage":{"input_tokens":3,"output_tokens":4}}"#;
         let usage = count(ProviderKind::Anthropic, "application/json", answer, 7);
         assert_eq!((usage.input, usage.output, usage.model.as_deref()), (3, 4, Some("m")));
         let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"busy"}}"#;

@@ -55,9 +55,7 @@ pub(super) fn request_headers(kind: ProviderKind, from: &HeaderMap, key: &Secret
 
 /// The headers of an answer that a client may see.
 pub(super) fn answer_headers(from: &HeaderMap) -> HeaderMap {
-    pick(from, |name| {
-        ANSWER_HEADERS.contains(&name) || ANSWER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    })
+    pick(from, |name| ANSWER_HEADERS.contains(&name) || ANSWER_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 fn pick(from: &HeaderMap, wanted: impl Fn(&str) -> bool) -> HeaderMap {

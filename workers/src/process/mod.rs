@@ -10,11 +10,11 @@ pub(crate) mod sender;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use domain::Decider as _;
 use domain::card::Card;
 use domain::id::{ProjectId, RunId};
 use domain::process::run_card::{self, Reaction};
 use domain::run::{Run, RunCommand, RunEvent};
-use domain::Decider as _;
 use outbox::Log;
 use outbox::consumer::{ApplyError, Consumer, Touched};
 use schemas::Recorded;
@@ -86,12 +86,7 @@ impl RunCard {
     }
 }
 
-async fn enqueue(
-    tx: &mut PgConnection,
-    event: &Recorded,
-    run: RunId,
-    project: ProjectId,
-) -> Result<(), sqlx::Error> {
+async fn enqueue(tx: &mut PgConnection, event: &Recorded, run: RunId, project: ProjectId) -> Result<(), sqlx::Error> {
     queue::enqueue(tx, event.metadata.tenant, &NewJob { run, project, origin: Origin::of(event) }).await
 }
 

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use command_api::{Caller, DispatchError};
-use domain::id::{CommandId, EventId};
 use domain::TenantId;
+use domain::id::{CommandId, EventId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
 use tokio_util::sync::CancellationToken;

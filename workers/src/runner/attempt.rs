@@ -99,8 +99,7 @@ impl Attempt {
             }
             Err(error) => {
                 warn!(%error, "the run cannot be read; its job is given back");
-                let _runs_out =
-                    queue::release(&self.runner.pool, tenant, run, environment, attempt).await;
+                let _runs_out = queue::release(&self.runner.pool, tenant, run, environment, attempt).await;
                 tokio::time::sleep(crate::jobs::wake::LOOK).await;
                 None
             }
@@ -124,7 +123,8 @@ impl Attempt {
         if settled("dispatching an attempt", run, &told) {
             info!("the run needs no attempt any more");
         }
-        self.tell_environment("fail", &EnvironmentCommand::Fail { reason: Reason::cut("it was not needed any more") }).await;
+        self.tell_environment("fail", &EnvironmentCommand::Fail { reason: Reason::cut("it was not needed any more") })
+            .await;
         if let Err(error) = reaper::reap(&self.runner.pool, &self.runner.control, &self.job).await {
             warn!(%error, "the job stays until its lease runs out");
         }

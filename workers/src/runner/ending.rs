@@ -42,9 +42,10 @@ impl Ending {
             Self::NotStarted(reason) => {
                 Some(lose(FailureKind::EnvironmentFailed, &format!("the environment could not be started: {reason}")))
             }
-            Self::Exited(reason) => {
-                Some(lose(FailureKind::PodLost, &format!("the environment stopped without reporting a result: {reason}")))
-            }
+            Self::Exited(reason) => Some(lose(
+                FailureKind::PodLost,
+                &format!("the environment stopped without reporting a result: {reason}"),
+            )),
             Self::Silent(time) => {
                 let reason = format!("the environment gave no sign of life for {} s", time.as_secs());
                 Some(lose(FailureKind::PodLost, &reason))
@@ -53,9 +54,10 @@ impl Ending {
                 let after_seconds = u32::try_from(bound.as_secs()).unwrap_or(u32::MAX);
                 Some(("timeout", RunCommand::TimeOut { attempt, timeout: *timeout, after_seconds }))
             }
-            Self::ShutDown => {
-                Some(lose(FailureKind::PodLost, "AgentWorks was stopped while the run was under way; run the card again"))
-            }
+            Self::ShutDown => Some(lose(
+                FailureKind::PodLost,
+                "AgentWorks was stopped while the run was under way; run the card again",
+            )),
         }
     }
 

@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::ids;
 use crate::settings::{ConfinementMode, WorkerSettings};
 use crate::testing::git_host::{GitHost, TOKEN};
 use crate::testing::{World, id, until};
 use crate::workers::{Dependencies, Workers, WorkersError};
-use crate::ids;
 
 /// Reads its boot line, and can ask the control plane.
 const PREAMBLE: &str = r#"#!/usr/bin/python3
@@ -159,8 +159,12 @@ impl Bench {
             );
         }
         assert_eq!(fs::read_dir(self.folder.path().join("data/environments")).unwrap().count(), 0, "no file is left");
-        let jobs: i64 = sqlx::query_scalar("SELECT count(*) FROM work.jobs").fetch_one(self.world.pool()).await.unwrap();
-        assert_eq!(jobs, 0, "no job is left");
+        until("no job is left", async || {
+            let jobs = sqlx::query_scalar("SELECT count(*) FROM work.jobs").fetch_one(self.world.pool());
+            let jobs: i64 = jobs.await.unwrap();
+            (jobs == 0).then_some(())
+        })
+        .await;
         ended
     }
 }
@@ -254,7 +258,8 @@ async fn a_graceful_stop_gives_the_attempt_up_and_the_next_life_goes_on() {
 async fn a_run_whose_environment_cannot_start_fails_with_the_reason() {
     let bench = Bench::new(WORKS).await;
     let at_work = bench.start().await;
-    until("the workers are ready", async || bench.folder.path().join("data/environments").exists().then_some(())).await;
+    let (run, _) = bench.queue(ExecutionPolicy::default()).await;
+    assert!(matches!(bench.ended(run).await, Ending::Succeeded(_)));
     tokio::fs::remove_file(&bench.settings.pod_executable).await.unwrap();
     let (run, _) = bench.queue(ExecutionPolicy::default()).await;
     assert_eq!(bench.ended(run).await, Ending::Failed(FailureKind::EnvironmentFailed));

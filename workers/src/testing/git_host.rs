@@ -43,10 +43,15 @@ impl GitHost {
         format!("{}/shop.git", self.base)
     }
 
+    /// Where the repository lies.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.root.path().join("shop.git")
+    }
+
     /// The commit at the head of a branch, as Git itself says.
     pub(crate) async fn head(&self, branch: &str) -> Option<String> {
         let reference = format!("refs/heads/{branch}");
-        let output = run(&self.root.path().join("shop.git"), &["rev-parse", "--verify", "-q", &reference]).await;
+        let output = run(&self.path(), &["rev-parse", "--verify", "-q", &reference]).await;
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
     }
 }

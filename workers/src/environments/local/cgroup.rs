@@ -93,7 +93,8 @@ impl Cgroups {
     pub(super) fn existing(&self) -> Vec<Group> {
         let Some(first) = self.two.as_ref().or(self.one.first().map(|(_, folder)| folder)) else { return vec![] };
         let names = fs::read_dir(first).into_iter().flatten().flatten();
-        let names = names.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.file_name());
+        let names =
+            names.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.file_name());
         names
             .map(|name| Group {
                 two: self.two.as_ref().map(|folder| folder.join(&name)),

@@ -11,6 +11,7 @@ use std::process::{Child, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
+use schemas::pod::exit;
 use tokio::io::unix::AsyncFd;
 
 use super::watch;
@@ -115,11 +116,27 @@ fn only_child(pid: u32) -> Option<u32> {
 /// How a process ended, for people.
 pub(super) fn describe(status: ExitStatus) -> String {
     // Bubblewrap passes the signal of what it ran on as 128 and its number.
-    let signal = status.signal().or_else(|| status.code().filter(|code| (129..=192).contains(code)).map(|code| code - 128));
+    let signal =
+        status.signal().or_else(|| status.code().filter(|code| (129..=192).contains(code)).map(|code| code - 128));
     match (signal, status.code()) {
         (Some(signal), _) => format!("the pod was killed by signal {signal}"),
         (None, Some(0)) => "the pod ended without reporting a result".to_owned(),
-        (None, Some(code)) => format!("the pod ended with exit code {code}"),
+        (None, Some(code)) => match meaning(code) {
+            Some(meaning) => format!("{meaning} (exit code {code})"),
+            None => format!("the pod ended with exit code {code}"),
+        },
         (None, None) => "the pod ended".to_owned(),
+    }
+}
+
+/// What a pod says by its exit code.
+fn meaning(code: i32) -> Option<&'static str> {
+    match u8::try_from(code).ok()? {
+        exit::BAD_BOOT => Some("the pod could not be set up"),
+        exit::OVER => Some("the pod was told that its attempt is over"),
+        exit::OUT_OF_TIME => Some("the pod ran out of time"),
+        exit::UNREPORTED => Some("the pod could not report its result"),
+        exit::NO_JOB => Some("the pod was given no job"),
+        _ => None,
     }
 }

@@ -143,7 +143,14 @@ impl LocalDriver {
         command.stdin(reader).stdout(writer.try_clone()?).stderr(writer);
         let child = spawner::spawn(command).await?;
         let whole = Whole::new(child, self.mode == ConfinementMode::None).await?;
-        let handle = LocalHandle { whole: Some(whole), group, folders: folders.clone(), output, confinement, limits: self.limits(spec) };
+        let handle = LocalHandle {
+            whole: Some(whole),
+            group,
+            folders: folders.clone(),
+            output,
+            confinement,
+            limits: self.limits(spec),
+        };
         send(stdin, &boot).await?;
         Ok(handle)
     }
@@ -187,7 +194,9 @@ impl Driver for LocalDriver {
         self.check_settings()?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(DriverError::io("prepared"))?;
         if self.mode == ConfinementMode::None {
-            warn!("RUNS ARE NOT CONFINED: agents run as plain processes with every right of this user, as the configuration demands");
+            warn!(
+                "RUNS ARE NOT CONFINED: agents run as plain processes with every right of this user, as the configuration demands"
+            );
         } else {
             sandbox::probe(self).await?;
         }
@@ -305,7 +314,10 @@ fn make_writable(folder: &Path) -> io::Result<()> {
 }
 
 /// A descriptor that becomes readable when the process ends.
-#[expect(deprecated, reason = "its successor is unsafe to call; an `OwnedFd` keeps the descriptor open for as long as it must be")]
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe to call; an `OwnedFd` keeps the descriptor open for as long as it must be"
+)]
 fn watch(pid: u32) -> io::Result<AsyncFd<OwnedFd>> {
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
     let descriptor = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?;

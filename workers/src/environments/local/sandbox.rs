@@ -95,7 +95,8 @@ pub(super) fn arguments(driver: &LocalDriver, places: &Places) -> Vec<OsString> 
     }
     arguments.bind("--ro-bind", &places.pod, Path::new(POD));
     arguments.add(&["--remount-ro", "/", "--chdir", WORKSPACE]);
-    for (name, value) in [("HOME", HOME), ("USER", "agent"), ("LOGNAME", "agent"), ("LANG", "C.UTF-8"), ("TERM", "dumb")]
+    for (name, value) in
+        [("HOME", HOME), ("USER", "agent"), ("LOGNAME", "agent"), ("LANG", "C.UTF-8"), ("TERM", "dumb")]
     {
         arguments.add(&["--setenv", name, value]);
     }
@@ -196,10 +197,7 @@ fn cannot(error: &io::Error) -> DriverError {
         "User, mount and PID namespaces must be allowed: in a container, use a seccomp profile that allows `unshare`, \
          `mount` and `pivot_root`."
     };
-    DriverError::CannotConfine {
-        lacks: format!("a sandbox cannot be made ({error})"),
-        remedy: with_way_out(remedy),
-    }
+    DriverError::CannotConfine { lacks: format!("a sandbox cannot be made ({error})"), remedy: with_way_out(remedy) }
 }
 
 fn with_way_out(remedy: &str) -> String {

@@ -130,7 +130,11 @@ exit 7"#,
     );
     let folder = bench.folder.path().display().to_string();
     let pod = fs::read_to_string(&bench.settings.pod_executable).unwrap();
-    fs::write(&bench.settings.pod_executable, pod.replace("test -e FOLDER", "test -e FOLDER/data").replace("FOLDER", &folder)).unwrap();
+    fs::write(
+        &bench.settings.pod_executable,
+        pod.replace("test -e FOLDER", "test -e FOLDER/data").replace("FOLDER", &folder),
+    )
+    .unwrap();
     fs::create_dir_all(bench.folder.path().join("extra/bin")).unwrap();
     fs::write(bench.folder.path().join("extra/file"), "extra").unwrap();
     bench.settings.read_only_paths.push(bench.folder.path().join("extra"));
@@ -140,7 +144,20 @@ exit 7"#,
     let cannot: Vec<&str> = log.lines().filter_map(|line| line.strip_suffix(" no")).collect();
     let wanted = ["workspace", "home", "tmp", "extra-read", "user", "hostname", "alone", "boot", "path"];
     assert_eq!(can, wanted, "{log}");
-    let wanted = ["usr", "etc", "root", "run", "sysctl", "pod", "namespaces", "mount", "host-file", "extra-write", "shadow", "environment"];
+    let wanted = [
+        "usr",
+        "etc",
+        "root",
+        "run",
+        "sysctl",
+        "pod",
+        "namespaces",
+        "mount",
+        "host-file",
+        "extra-write",
+        "shadow",
+        "environment",
+    ];
     assert_eq!(cannot, wanted, "{log}");
     assert_eq!((exit.success, exit.reason.as_str()), (false, "the pod ended with exit code 7"));
 }
@@ -148,7 +165,9 @@ exit 7"#,
 #[tokio::test]
 async fn everything_is_killed_however_it_detached_itself() {
     let word = format!("8{}", ids::fresh().as_u128() % 100_000_000);
-    let bench = Bench::new(&format!("setsid sleep {word} &\n(setsid sh -c 'exec setsid sleep {word}' &)\nnohup sleep {word} >/dev/null 2>&1 &\nsleep {word}"));
+    let bench = Bench::new(&format!(
+        "setsid sleep {word} &\n(setsid sh -c 'exec setsid sleep {word}' &)\nnohup sleep {word} >/dev/null 2>&1 &\nsleep {word}"
+    ));
     let driver = bench.driver().await;
     let handle = driver.start(spec()).await.unwrap();
     assert!(handle.confinement().iter().any(|word| word.contains("namespaces")), "{:?}", handle.confinement());
@@ -312,8 +331,8 @@ async fn an_ordinary_user_can_do_it_as_well() {
     let this = folder.join("test");
     fs::copy(std::env::current_exe().unwrap(), &this).unwrap();
     fs::set_permissions(&this, fs::Permissions::from_mode(0o755)).unwrap();
-    for path in [folder.clone(), bench.settings.pod_executable.clone()] {
-        chown(&path, Some(65_534), Some(65_534)).unwrap();
+    for path in [&folder, &bench.settings.pod_executable] {
+        chown(path, Some(65_534), Some(65_534)).unwrap();
     }
     let mut user = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
