@@ -146,7 +146,10 @@ fn pgbench(url: &str, folder: &std::path::Path) -> f64 {
          '{id}', '{id}', NULL, NULL, now(), now(), '{payload}', '{{}}', '{hash}', '{hash}');\n"
     );
     std::fs::write(&script, insert).unwrap();
-    let programs = Command::new("sh").args(["-c", "command -v pgbench || ls /usr/lib/postgresql/*/bin/pgbench | tail -n 1"]).output().unwrap();
+    let programs = Command::new("sh")
+        .args(["-c", "command -v pgbench || ls /usr/lib/postgresql/*/bin/pgbench | tail -n 1"])
+        .output()
+        .unwrap();
     let program = String::from_utf8(programs.stdout).unwrap();
     let output = Command::new(program.trim())
         .args(["-n", "-M", "prepared", "-c", &WRITERS.to_string(), "-j", "2", "-T", &ROUND.as_secs().to_string(), "-f"])

@@ -179,8 +179,8 @@ impl Parts {
         let progress = Progress::start(log.clone(), Some(bus.clone()), &WATCHED, stop.clone());
         let facts = ReadModels::new(log.clone(), progress.clone());
         let dispatcher = Dispatcher::new(log.clone(), Arc::new(facts));
-        let vault = Vault::open(log.app_pool().clone(), &config.master_key_file())
-            .context("the master key is not usable")?;
+        let vault =
+            Vault::open(log.app_pool().clone(), &config.master_key_file()).context("the master key is not usable")?;
         let key = SigningKey::load_or_create(&config.signing_key_file()).context("the signing key is not usable")?;
         let verifier = Verifier::new([key.verifying().clone()]);
         Ok(Self { log, bus, progress, dispatcher, vault, key, verifier })

@@ -21,6 +21,6 @@ mod writer;
 pub use append::{Append, Appended, NewEvent, Verdict};
 pub use bus::{Bus, BusError};
 pub use error::LogError;
-pub use log::{Log, LogSettings};
+pub use log::{Log, LogSettings, begin};
 pub use progress::{Progress, Reached};
 pub use read::{Loaded, PastCommand};

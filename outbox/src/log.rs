@@ -118,10 +118,28 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`].
     pub async fn tenant_read(&self, tenant: TenantId) -> Result<Transaction<'static, Postgres>, LogError> {
-        let mut tx = self.app.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let mut tx = begin_with(&self.app, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         set_tenant(&mut tx, tenant).await?;
         Ok(tx)
     }
+}
+
+/// Begins a transaction that is safe to give up at any moment.
+///
+/// The driver counts a transaction as open only once `BEGIN` was answered. A caller that goes away in between (a client
+/// that hung up) would leave the connection in the pool inside a transaction, and whoever got it next in an old
+/// snapshot. So it is begun in a task of its own, which always hears the answer.
+///
+/// # Errors
+/// When the database fails.
+pub async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    begin_with(pool, "BEGIN").await
+}
+
+async fn begin_with(pool: &PgPool, statement: &'static str) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    // The task is not there any more only when the process is stopping.
+    tokio::spawn(async move { pool.begin_with(statement).await }).await.unwrap_or(Err(sqlx::Error::PoolClosed))
 }
 
 /// Sets the tenant that row-level security lets through, until the transaction's end.

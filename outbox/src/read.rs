@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::log::set_tenant;
+use crate::log::{begin, set_tenant};
 use crate::{Appended, Log, LogError};
 
 /// An aggregate as the log has it.
@@ -116,7 +116,7 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`]; [`LogError::Row`] when a row makes no sense.
     pub async fn read_tenant(&self, tenant: TenantId, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
-        let mut tx = self.app_pool().begin().await?;
+        let mut tx = begin(self.app_pool()).await?;
         set_tenant(&mut tx, tenant).await?;
         let rows = sqlx::query(events!("WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3"))
             .bind(tenant.uuid())
@@ -139,7 +139,7 @@ impl Log {
         after_version: i64,
         limit: i64,
     ) -> Result<Vec<Recorded>, LogError> {
-        let mut tx = self.app_pool().begin().await?;
+        let mut tx = begin(self.app_pool()).await?;
         set_tenant(&mut tx, tenant).await?;
         let rows = sqlx::query(events!("WHERE tenant = $1 AND stream = $2 AND version > $3 ORDER BY version LIMIT $4"))
             .bind(tenant.uuid())

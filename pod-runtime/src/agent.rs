@@ -86,7 +86,8 @@ impl<'a> Agent<'a> {
                 if silent == SILENT_TURNS {
                     let words = one_line(&words, 500);
                     let reason = format!("the agent stopped without saying whether the task is done. It said: {words}");
-                    return Err(Stop::failed(FailureKind::GaveUp, reason));
+                    // What the project's tests said last tells more than that it gave up on them.
+                    return Err(self.failing.unwrap_or_else(|| Stop::failed(FailureKind::GaveUp, reason)));
                 }
                 conversation.say(if answer.cut {
                     "Your answer was cut off because it was too long. Go on."

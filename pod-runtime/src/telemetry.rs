@@ -45,7 +45,7 @@ impl Telemetry {
         let log = LogTail { token: told.token.clone(), kept: Arc::default() };
         let provider = told.traces.then(|| traces(told)).flatten();
         let layer = provider.as_ref().map(|it| tracing_opentelemetry::layer().with_tracer(it.tracer("agentworks-pod")));
-        let logs = tracing_subscriber::fmt::layer().json().with_writer(log.clone());
+        let logs = tracing_subscriber::fmt::layer().with_ansi(false).with_target(false).with_writer(log.clone());
         let subscriber = tracing_subscriber::registry().with(EnvFilter::new(LEVELS)).with(logs).with(layer);
         if let Err(error) = subscriber.try_init() {
             // Somebody else logs already: then the pod runs without its own log.

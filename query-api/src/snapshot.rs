@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_graphql::Context;
 use domain::TenantId;
-use outbox::{Log, LogError, consumer};
+use outbox::consumer;
 use schemas::Cursor;
 use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::time::Instant;
@@ -55,7 +55,7 @@ impl Snapshot {
         let deadline = Instant::now() + reading.wait;
         let mut told = false;
         loop {
-            let mut tx = begin(&reading.log, tenant).await.or_internal()?;
+            let mut tx = reading.log.tenant_read(tenant).await.or_internal()?;
             let position = consumer::position(&mut tx, consumer, partition).await.or_internal()?;
             if position >= wanted {
                 return Ok(Self { tx, tenant, cursor: Cursor { partition, position } });
@@ -83,20 +83,6 @@ impl Snapshot {
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
         &mut self.tx
     }
-}
-
-/// A transaction of the tenant's, which may be abandoned at any point.
-///
-/// It is begun in a task of its own: a client that goes away in the middle of `BEGIN` would otherwise leave the
-/// connection inside of the transaction, and whoever uses it next in an old snapshot.
-///
-/// # Errors
-/// When the database fails.
-pub(crate) async fn begin(log: &Log, tenant: TenantId) -> Result<Transaction<'static, Postgres>, LogError> {
-    let log = log.clone();
-    let begun = tokio::spawn(async move { log.tenant_read(tenant).await });
-    // The task is not there any more only when the process is stopping.
-    begun.await.unwrap_or(Err(LogError::Stopped))
 }
 
 /// A position that a client goes on from: a cursor of its tenant's partition.

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
+use access::Role as TokenRole;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use access::Role as TokenRole;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,11 @@ pub(super) async fn run(mut config: Config, args: Args) -> anyhow::Result<()> {
     let outcome = match Servers::start(&config).await {
         Ok(servers) => {
             let installation = Installation::start(&config, servers, telemetry.metrics()).await?;
-            screen.done(&format!("everything is up on {} ({:.1} s)", installation.base, started.elapsed().as_secs_f64()));
+            screen.done(&format!(
+                "everything is up on {} ({:.1} s)",
+                installation.base,
+                started.elapsed().as_secs_f64()
+            ));
             let client = Client::new(&installation.base, &operator);
             let outcome = demo::play(&config, &options, &client, &mut screen).await;
             if args.keep && outcome.is_ok() {

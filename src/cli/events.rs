@@ -32,7 +32,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     match print(config, args).await {
         // `| head` has seen enough.
-        Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {
+        Err(error)
+            if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) =>
+        {
             Ok(())
         }
         outcome => outcome,

@@ -61,11 +61,7 @@ impl Client {
     pub fn new(base: &str, token: &str) -> Self {
         // The executable has installed it; a test that only brings this client has not.
         let _already = rustls::crypto::ring::default_provider().install_default();
-        Self {
-            http: reqwest::Client::new(),
-            base: base.trim_end_matches('/').to_owned(),
-            token: token.to_owned(),
-        }
+        Self { http: reqwest::Client::new(), base: base.trim_end_matches('/').to_owned(), token: token.to_owned() }
     }
 
     /// The same installation with another token.
@@ -162,7 +158,8 @@ impl Client {
         request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("graphql-transport-ws"));
         let (mut socket, _) =
             tokio_tungstenite::connect_async(request).await.map_err(|error| self.unreachable(error))?;
-        let init = json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {}", self.token) } });
+        let init =
+            json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {}", self.token) } });
         let subscribe = json!({
             "id": "1", "type": "subscribe", "payload": { "query": query, "variables": variables },
         });

@@ -17,9 +17,10 @@ use crate::tokens;
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
 const BOARD: &str = "subscription($project: ID!) { boardChanged(project: $project) { cursor snapshot { lanes { name cards { id title } } } cards { id title lane } } }";
-const PROGRESS: &str = "subscription($run: ID!) { runProgress(run: $run) { cursor ended run { state attempt reason } newSteps { number kind title ok durationMs } } }";
+const PROGRESS: &str = "subscription($run: ID!, $position: Cursor) { runProgress(run: $run, waitFor: $position) { cursor ended run { state attempt reason } newSteps { number kind title ok durationMs } } }";
 const RUN: &str = "query($run: ID!) { run(id: $run) { state reason branch outcome { commit workCommit baseCommit contextPath summary filesChanged } } }";
-const HISTORY: &str = "query($card: ID!) { cardHistory(card: $card, first: 100) { edges { node { occurredAt actor summary } } } }";
+const HISTORY: &str =
+    "query($card: ID!) { cardHistory(card: $card, first: 100) { edges { node { occurredAt actor summary } } } }";
 const USAGE: &str = "query($project: ID!) { usage(project: $project) { totals { modelCalls tokens { input output } runs { succeeded } runMs } } }";
 
 /// What the story is about, once it exists.
@@ -44,8 +45,8 @@ pub(super) async fn tell(
     let mut last = None;
     for (card, demo) in scene.cards.iter().zip(&source.cards) {
         screen.heading(&format!("Run: {}", demo.title));
-        let run = press_run(&scene, card, screen).await?;
-        let outcome = watch(&scene, &run, &mut board, screen).await?;
+        let (run, position) = press_run(&scene, card, screen).await?;
+        let outcome = watch(&scene, (&run, &position), &mut board, screen).await?;
         last = Some(accept(&scene, source, card, &outcome, screen).await?);
     }
     report(&scene, source, last, screen).await?;
@@ -102,25 +103,23 @@ async fn prepare(
     Ok(Scene { tenant, owner, project, cards })
 }
 
-async fn press_run(scene: &Scene, card: &str, screen: &mut Screen) -> anyhow::Result<String> {
+/// Presses Run; the run, and the position from which on it can be read.
+async fn press_run(scene: &Scene, card: &str, screen: &mut Screen) -> anyhow::Result<(String, Value)> {
     let path = format!("/v1/projects/{}/cards/{card}/run", scene.project);
     let answer = scene.owner.post(&path, json!({})).await?;
     let run = answer["run"].as_str().context("the answer names no run")?.to_owned();
-    // What is read from here on has this command in it.
-    let seen = "query($run: ID!, $position: Cursor) { run(id: $run, waitFor: $position) { state } }";
-    scene.owner.query(seen, json!({ "run": run, "position": answer["position"] })).await?;
     screen.detail(&format!("{run} of {card}"));
-    Ok(run)
+    Ok((run, answer["position"].clone()))
 }
 
 /// Shows what happens until the run has ended.
 async fn watch(
     scene: &Scene,
-    run: &str,
+    (run, position): (&str, &Value),
     board: &mut (impl StreamExt<Item = Result<Value, super::client::ClientError>> + Unpin),
     screen: &mut Screen,
 ) -> anyhow::Result<Value> {
-    let mut progress = scene.owner.subscribe(PROGRESS, json!({ "run": run })).await?;
+    let mut progress = scene.owner.subscribe(PROGRESS, json!({ "run": run, "position": position })).await?;
     let mut ticks = interval(Duration::from_millis(120));
     screen.now("waiting for an environment");
     let follow = async {
@@ -156,7 +155,11 @@ fn show_progress(frame: &Value, screen: &mut Screen) -> bool {
     for step in frame["newSteps"].as_array().into_iter().flatten() {
         let title = step["title"].as_str().unwrap_or_default();
         let line = format!("{:>2}  {title}  ({} ms)", step["number"], plain(&step["durationMs"]));
-        if step["ok"] == true { screen.detail(&line) } else { screen.failed(&line) }
+        if step["ok"] == true {
+            screen.detail(&line)
+        } else {
+            screen.failed(&line)
+        }
         screen.now(&format!("working: {title}"));
     }
     if frame["newSteps"].as_array().is_none_or(Vec::is_empty) {
@@ -206,8 +209,15 @@ async fn report(scene: &Scene, source: &Source, last: Option<Value>, screen: &mu
     screen.heading("The board");
     show_board(scene, screen).await?;
     screen.heading("The last branch and commit");
-    screen.line(&format!("  {} {}", last["branch"].as_str().unwrap_or_default(), last["outcome"]["commit"].as_str().unwrap_or_default()));
-    screen.line(&format!("  the record of the run is beside the work, in {}", last["outcome"]["contextPath"].as_str().unwrap_or_default()));
+    screen.line(&format!(
+        "  {} {}",
+        last["branch"].as_str().unwrap_or_default(),
+        last["outcome"]["commit"].as_str().unwrap_or_default()
+    ));
+    screen.line(&format!(
+        "  the record of the run is beside the work, in {}",
+        last["outcome"]["contextPath"].as_str().unwrap_or_default()
+    ));
     if let (Some(base), Some(work)) = (last["outcome"]["baseCommit"].as_str(), last["outcome"]["workCommit"].as_str())
         && let Some(diff) = source.diff(base, work).await?
     {

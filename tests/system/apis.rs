@@ -33,12 +33,14 @@ async fn concurrent_moves_leave_versions_or_refusals_and_never_a_lost_update() {
     let bodies: Vec<_> = lanes.iter().map(|lane| json!({ "lane": lane })).collect();
     // Nobody said which version they meant: all are taken, one after the other.
     let moves = join_all(bodies.iter().map(|body| stage.owner.send(Method::POST, &path, &[], Some(body)))).await;
-    let mut versions: Vec<_> = moves.iter().map(|answer| answer.as_ref().unwrap().body["version"].as_i64().unwrap()).collect();
+    let mut versions: Vec<_> =
+        moves.iter().map(|answer| answer.as_ref().unwrap().body["version"].as_i64().unwrap()).collect();
     versions.sort_unstable();
     assert_eq!(versions, [2, 3, 4, 5, 6, 7]);
     // All mean version 7: one is taken.
     let mean = [("If-Match", "\"7\"")];
-    let moves = join_all(bodies.iter().take(3).map(|body| stage.owner.send(Method::POST, &path, &mean, Some(body)))).await;
+    let moves =
+        join_all(bodies.iter().take(3).map(|body| stage.owner.send(Method::POST, &path, &mean, Some(body)))).await;
     let mut statuses: Vec<_> = moves.iter().map(|answer| answer.as_ref().unwrap().status).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 412, 412]);
@@ -69,7 +71,8 @@ async fn a_foreign_id_answers_as_an_unknown_one() {
         let nothing = mine.owner.query(query, json!({ "id": unknown })).await.map_err(|error| error.to_string());
         assert_eq!(foreign, nothing, "{query}");
     }
-    let foreign = mine.owner.query("query($id: ID!) { board(project: $id) { cursor } }", json!({ "id": theirs.project })).await;
+    let foreign =
+        mine.owner.query("query($id: ID!) { board(project: $id) { cursor } }", json!({ "id": theirs.project })).await;
     assert!(foreign.map_or(true, |data| data["board"].is_null()));
 }
 
@@ -99,7 +102,10 @@ async fn bad_input_is_refused_with_a_named_reason() {
         "repository": { "url": format!("{}-gone.git", stage.git.url("work").trim_end_matches(".git")) },
     });
     let (status, code) = refusal(&stage.owner, Method::POST, "/v1/projects", &project).await;
-    assert!(status == 422 && ["repository_not_found", "repository_unauthorized"].contains(&code.as_str()), "{status} {code}");
+    assert!(
+        status == 422 && ["repository_not_found", "repository_unauthorized"].contains(&code.as_str()),
+        "{status} {code}"
+    );
 }
 
 #[tokio::test]
@@ -113,7 +119,8 @@ async fn a_subscriber_sees_a_move_and_resumes_where_it_was() {
     stage.owner.post(&stage.of_card(&card, "move"), json!({ "lane": "done" })).await.unwrap();
     let cursor = loop {
         let frame = frames.next().await.unwrap().unwrap()["boardChanged"].clone();
-        let seen = frame["cards"].as_array().unwrap().iter().any(|seen| seen["id"] == card.as_str() && seen["lane"] == "done");
+        let seen =
+            frame["cards"].as_array().unwrap().iter().any(|seen| seen["id"] == card.as_str() && seen["lane"] == "done");
         if seen {
             break text(&frame, "cursor");
         }
@@ -134,9 +141,14 @@ async fn a_subscriber_sees_a_move_and_resumes_where_it_was() {
 async fn everything_answers_on_one_address() {
     let installation = Installation::shared().await;
     let client = installation.operator();
-    for (path, status) in
-        [("/livez", 200), ("/readyz", 200), ("/metrics", 200), ("/openapi.json", 200), ("/graphiql", 200), ("/v1/nothing", 404)]
-    {
+    for (path, status) in [
+        ("/livez", 200),
+        ("/readyz", 200),
+        ("/metrics", 200),
+        ("/openapi.json", 200),
+        ("/graphiql", 200),
+        ("/v1/nothing", 404),
+    ] {
         let answer = client.send(Method::GET, path, &[], None).await.unwrap();
         assert_eq!(answer.status, status, "{path}: {}", answer.body);
     }

@@ -54,7 +54,9 @@ fn the_demo_works_on_a_repository_that_was_not_written_for_it() {
     assert_eq!(branches.lines().count(), 3, "{branches}");
     let record = branches.lines().find_map(|branch| {
         let files = git(&bare, &["ls-tree", "-r", "--name-only", branch]);
-        files.contains("docs/agentworks/TESTING.md").then(|| git(&bare, &["show", &format!("{branch}:docs/agentworks/TESTING.md")]))
+        files
+            .contains("docs/agentworks/TESTING.md")
+            .then(|| git(&bare, &["show", &format!("{branch}:docs/agentworks/TESTING.md")]))
     });
     let record = record.expect("a branch has the record of the tests");
     assert!(record.contains("unittest") || record.contains("pytest"), "{record}");

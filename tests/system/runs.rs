@@ -40,7 +40,10 @@ async fn a_run_ends_in_one_push_with_the_work_and_its_context() {
     let context: Value = serde_json::from_str(&context).unwrap();
     assert_eq!(context["card"], card.as_str());
     let after = stage.card_after(&card).await;
-    assert_eq!((after["lane"].as_str(), after["lastRun"]["commit"].as_str()), (Some("review"), run["outcome"]["commit"].as_str()));
+    assert_eq!(
+        (after["lane"].as_str(), after["lastRun"]["commit"].as_str()),
+        (Some("review"), run["outcome"]["commit"].as_str())
+    );
 }
 
 #[tokio::test]
@@ -53,7 +56,17 @@ async fn the_history_and_the_usage_tell_what_happened() {
     let history = stage.owner.query(query, json!({ "card": card })).await.unwrap();
     let types: Vec<_> =
         history["cardHistory"]["edges"].as_array().unwrap().iter().map(|edge| text(&edge["node"], "kind")).collect();
-    for wanted in ["CardCreated", "CardRunRequested", "RunQueued", "RunDispatched", "RunStarted", "RunStepRecorded", "RunModelCalled", "RunSucceeded", "CardRunFinished"] {
+    for wanted in [
+        "CardCreated",
+        "CardRunRequested",
+        "RunQueued",
+        "RunDispatched",
+        "RunStarted",
+        "RunStepRecorded",
+        "RunModelCalled",
+        "RunSucceeded",
+        "CardRunFinished",
+    ] {
         assert!(types.iter().any(|seen| seen == wanted), "{wanted} is missing in {types:?}");
     }
     let query = "query($project: ID!) { usage(project: $project) { totals { modelCalls runs { succeeded } } } }";
@@ -74,7 +87,10 @@ async fn the_agent_can_run_the_projects_tests() {
     let (_, run) = run_to_end(&stage, &script).await;
     assert_eq!(state(&run), "succeeded", "{run}");
     let steps = run["steps"].as_array().unwrap();
-    assert!(steps.iter().any(|step| step["detail"].as_str().is_some_and(|detail| detail.contains("status 0"))), "{steps:?}");
+    assert!(
+        steps.iter().any(|step| step["detail"].as_str().is_some_and(|detail| detail.contains("status 0"))),
+        "{steps:?}"
+    );
     assert!(steps.iter().any(|step| step["kind"].as_str().is_some_and(|kind| kind.eq_ignore_ascii_case("check"))));
 }
 
@@ -228,7 +244,7 @@ async fn the_key_and_the_tokens_are_nowhere() {
     let installation = Installation::shared().await;
     let stage = Stage::set(installation).await;
     let script = json!([
-        { "tool": "run_command", "input": { "command": "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; cat .git/config .git 2>/dev/null; find / -name '*.pk8' -o -name 'master.key' 2>/dev/null" } },
+        { "tool": "run_command", "input": { "command": "env; cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; cat .git/config .git 2>/dev/null; find / -name '*.p[k]8' -o -name 'master.k[e]y' 2>/dev/null" } },
         { "tool": "write_file", "input": { "path": "x", "content": "x" } },
         { "tool": "finish", "input": { "summary": "Looked.", "success": true } },
     ]);
@@ -281,9 +297,9 @@ async fn kill_pod_of(stage: &Stage, run: &str) {
     let mut killed = 0;
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        let command = String::from_utf8_lossy(&command);
-        if command.contains("bwrap") && command.contains(&environment) {
+        let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+        let (name, variables) = (read("comm"), read("environ"));
+        if name.starts_with(b"bwrap") && String::from_utf8_lossy(&variables).contains(&environment) {
             let pid = rustix::process::Pid::from_raw(pid).expect("a process");
             let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
             killed += 1;

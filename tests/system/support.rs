@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use access::Role;
 use agentworks::config::Config;
 use agentworks::demo::Client;
 use agentworks::demo::git_host::{Access, GitHost};
@@ -15,7 +16,6 @@ use agentworks::tokens;
 use domain::TenantId;
 use futures::StreamExt;
 use http::Method;
-use access::Role;
 use serde_json::{Value, json};
 
 /// Nothing in a test takes longer; a condition that has not come by then will not come.
@@ -25,7 +25,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 pub(crate) fn executable() -> PathBuf {
     let executable = PathBuf::from(env!("CARGO_BIN_EXE_agentworks"));
     let pod = executable.with_file_name("agentworks-pod");
-    assert!(pod.exists(), "{} is missing: `cargo build --workspace --bins` makes it, as `./dev test` does", pod.display());
+    assert!(
+        pod.exists(),
+        "{} is missing: `cargo build --workspace --bins` makes it, as `./dev test` does",
+        pod.display()
+    );
     executable
 }
 
@@ -70,8 +74,7 @@ impl Installation {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
         let environment = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut installation =
-            Self { child: None, base: String::new(), data, environment, _folder: Some(folder) };
+        let mut installation = Self { child: None, base: String::new(), data, environment, _folder: Some(folder) };
         installation.start_again();
         installation
     }
@@ -246,11 +249,16 @@ impl Stage {
     /// Presses Run.
     pub(crate) async fn run(&self, card: &str) -> String {
         let answer = self.owner.post(&self.of_card(card, "run"), json!({})).await.expect("it runs");
-        let run = text(&answer, "run");
-        let seen = "query($run: ID!, $position: Cursor) { run(id: $run, waitFor: $position) { state } }";
-        let data = self.owner.query(seen, json!({ "run": run, "position": answer["position"] })).await.expect("an answer");
+        self.seen(&answer).await;
+        text(&answer, "run")
+    }
+
+    /// Waits until the run that a command's answer names can be read.
+    pub(crate) async fn seen(&self, answer: &Value) {
+        let query = "query($run: ID!, $position: Cursor) { run(id: $run, waitFor: $position) { state } }";
+        let variables = json!({ "run": answer["run"], "position": answer["position"] });
+        let data = self.owner.query(query, variables).await.expect("an answer");
         assert!(!data["run"].is_null(), "who waits for a command sees it");
-        run
     }
 
     /// Waits until the run has ended, and says how.

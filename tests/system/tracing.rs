@@ -48,6 +48,7 @@ async fn one_trace_goes_from_the_command_to_the_pod() {
         .send(Method::POST, &stage.of_card(&card, "run"), &[("traceparent", &parent)], Some(&json!({})))
         .await
         .unwrap();
+    stage.seen(&answer.body).await;
     let run = stage.ended(&text(&answer.body, "run")).await;
     assert_eq!(state(&run), "succeeded", "{run}");
     let wanted = ["command", "relay", "projection", "worker", "pod"];

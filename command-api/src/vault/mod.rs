@@ -116,7 +116,7 @@ impl Vault {
     }
 
     async fn begin(&self, tenant: TenantId) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = outbox::begin(&self.pool).await?;
         sqlx::query("SELECT set_config('agentworks.tenant', $1, true)")
             .bind(tenant.uuid().to_string())
             .execute(&mut *tx)

@@ -18,7 +18,6 @@ use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::stirred;
-use crate::snapshot::begin;
 
 /// Changes that a follower may be behind before it has to read for itself.
 const BEHIND: usize = 64;
@@ -47,7 +46,7 @@ pub(super) async fn delta(
     project: ProjectId,
     after: i64,
 ) -> Result<Option<Delta>, LogError> {
-    let mut tx = begin(log, tenant).await?;
+    let mut tx = log.tenant_read(tenant).await?;
     let upto = consumer::position(&mut tx, board::NAME, log.partition_of(tenant)).await?;
     if upto <= after {
         return Ok(None);
@@ -175,6 +174,6 @@ async fn read(log: Log, progress: Progress, (tenant, project): Key, deltas: broa
 }
 
 async fn position(log: &Log, tenant: TenantId) -> Result<i64, LogError> {
-    let mut tx = begin(log, tenant).await?;
+    let mut tx = log.tenant_read(tenant).await?;
     Ok(consumer::position(&mut tx, board::NAME, log.partition_of(tenant)).await?)
 }

@@ -61,4 +61,3 @@ async fn the_password_is_for_our_eyes_only() {
     assert!(!String::from_utf8_lossy(&arguments).contains(&server.password));
     server.stop().await.unwrap();
 }
-
