@@ -4,7 +4,14 @@
 //! append (digest, chain, deduplication, expected version, group commit), one event a command, 64 writers, 1,000 tenants.
 //! Rounds alternate, and the ratio is of their medians. `./dev bench append` repeats it.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a benchmark")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark"
+)]
 
 use std::process::Command;
 use std::sync::Arc;
@@ -129,7 +136,7 @@ async fn prepare_limit(url: &str) {
     use sqlx::Connection;
     let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
     let table = "CREATE TABLE public.bare (partition int, position bigint, tenant uuid, id uuid, aggregate text, stream uuid, \
-                 version bigint, event_type text, event_version smallint, actor text, command uuid, correlation uuid, \
+                 version bigint, event_type text, event_version integer, actor text, command uuid, correlation uuid, \
                  causation uuid, traceparent text, occurred_at timestamptz, recorded_at timestamptz, payload json, meta json, \
                  digest bytea, chain bytea)";
     sqlx::query(table).execute(&mut connection).await.unwrap();

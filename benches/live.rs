@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 const SUBSCRIBERS: usize = 100;
 const MOVES: usize = 200;
 const COMMANDS: usize = 10_000;
-const CLIENTS: usize = 32;
+const CLIENTS: usize = 40;
 
 fn main() {
     tokio::runtime::Runtime::new().unwrap().block_on(run());

@@ -108,18 +108,8 @@ pub struct Secrets {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Environments {
-    /// What environments are made of.
-    pub driver: Driver,
-    /// Settings of [`Driver::Local`].
+    /// Those that are sandboxed processes on this machine.
     pub local: LocalEnvironments,
-}
-
-/// What environments are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Driver {
-    /// Sandboxed processes on this machine.
-    Local,
 }
 
 /// `[environments.local]`
@@ -293,6 +283,9 @@ impl Config {
                 "database.max_connections",
                 "must be at least 4: listener, relay, projections, requests".into(),
             ));
+        }
+        if self.graphql.max_depth > query_api::MAX_DEPTH {
+            return Err(("graphql.max_depth", format!("must be at most {}", query_api::MAX_DEPTH)));
         }
         if self.workers.lease < Duration::from_secs(3) {
             return Err(("workers.lease_seconds", "must be at least 3: a heartbeat comes every third of it".into()));

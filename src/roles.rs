@@ -216,7 +216,13 @@ impl Parts {
     }
 
     fn query_api(&self, config: &Config, stop: &CancellationToken) -> Router {
-        let settings = query_api::Settings { graphiql: config.graphql.graphiql, ..Default::default() };
+        let graphql = &config.graphql;
+        let settings = query_api::Settings {
+            graphiql: graphql.graphiql,
+            max_depth: graphql.max_depth,
+            max_complexity: graphql.max_complexity,
+            ..Default::default()
+        };
         let (log, progress) = (self.log.clone(), self.progress.clone());
         query_api::router(QueryState::new(log, progress, self.verifier.clone(), &settings, stop.clone()))
     }

@@ -15,13 +15,14 @@ pub struct Problem {
     status: StatusCode,
     code: Cow<'static, str>,
     detail: String,
-    members: Map<String, Value>,
+    // Boxed, because results carry problems about and mostly carry none.
+    members: Box<Map<String, Value>>,
 }
 
 impl Problem {
     /// `code` is stable and machine-readable, such as `lane_unknown`; `detail` is for people.
     pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
-        Self { status, code: code.into(), detail: detail.into(), members: Map::new() }
+        Self { status, code: code.into(), detail: detail.into(), members: Box::default() }
     }
 
     /// The same with another member, such as `field` or `current_version`.
@@ -88,7 +89,7 @@ impl Problem {
 
     /// The whole as JSON.
     pub fn to_json(&self) -> Value {
-        let mut members = self.members.clone();
+        let mut members = Map::clone(&self.members);
         // No page explains each problem, so the type is the one that RFC 9457 gives to that case.
         members.insert("type".into(), "about:blank".into());
         members.insert("title".into(), self.status.canonical_reason().unwrap_or("Error").into());

@@ -16,14 +16,10 @@ use futures::stream::BoxStream;
 
 use crate::error::INVALID_QUERY;
 
-/// Fields in each other. GraphiQL's own question needs 15.
-pub(crate) const DEPTH: usize = 16;
-/// Fields and fragments in each other.
-pub(crate) const RECURSION: usize = 32;
+/// Fields and fragments in each other, whatever the operator set.
+pub const MAX_DEPTH: usize = 32;
 /// Directives on one field.
 pub(crate) const DIRECTIVES: usize = 4;
-/// What all fields together may count.
-pub(crate) const COMPLEXITY: usize = 10_000;
 /// Bytes of a document.
 const BYTES: usize = 64 * 1024;
 /// Brackets in each other; the parser goes one call deeper for each.
@@ -97,8 +93,8 @@ struct Scale<'d> {
 
 impl<'d> Scale<'d> {
     fn weigh(&mut self, set: &'d SelectionSet, depth: usize) -> ServerResult<Weight> {
-        if depth > RECURSION {
-            return Err(ServerError::new(format!("fields may stand in each other at most {RECURSION} deep"), None));
+        if depth > MAX_DEPTH {
+            return Err(ServerError::new(format!("fields may stand in each other at most {MAX_DEPTH} deep"), None));
         }
         let mut weight = Weight::default();
         for selection in &set.items {

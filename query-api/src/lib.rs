@@ -23,6 +23,7 @@ mod support;
 mod transport;
 mod viewer;
 
+pub use guard::MAX_DEPTH;
 pub use schema::sdl;
 pub use state::{QueryState, Settings};
 pub use transport::router;

@@ -18,11 +18,16 @@ pub struct Settings {
     pub wait: Duration,
     /// Whether `/graphiql` is served.
     pub graphiql: bool,
+    /// Fields in each other, at most; no more than [`crate::MAX_DEPTH`] in any case.
+    pub max_depth: usize,
+    /// What all fields of a request together may count.
+    pub max_complexity: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { wait: Duration::from_secs(5), graphiql: true }
+        // GraphiQL's own question is 15 deep.
+        Self { wait: Duration::from_secs(5), graphiql: true, max_depth: 16, max_complexity: 10_000 }
     }
 }
 
@@ -57,7 +62,7 @@ impl QueryState {
     ) -> Self {
         let boards = Arc::new(Boards::new(log.clone(), progress.clone()));
         let reading = Reading { log, progress, boards, wait: settings.wait };
-        let schema = crate::schema::build(reading.clone());
+        let schema = crate::schema::build(reading.clone(), settings);
         Self { reading, schema, verifier, graphiql: settings.graphiql, shutdown }
     }
 }

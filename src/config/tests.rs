@@ -22,6 +22,8 @@ fn the_defaults_are_complete_and_valid() {
     assert_eq!(config.environments.local.confinement, Confinement::Required);
     assert!(config.database.url.is_none() && config.bus.url.is_none() && config.telemetry.otlp_endpoint.is_none());
     assert_eq!(config.signing_key_file(), Path::new(".agentworks/keys/signing.pk8"));
+    let graphql = query_api::Settings::default();
+    assert_eq!((config.graphql.max_depth, config.graphql.max_complexity), (graphql.max_depth, graphql.max_complexity));
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn an_unknown_setting_is_named_as_it_was_written() {
 #[test]
 fn a_wrong_value_names_the_setting_and_the_remedy() {
     type Case<'a> = (Option<&'a str>, &'a [(&'a str, &'a str)], &'a [&'a str]);
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 10] = [
         (None, &[("AGENTWORKS_HTTP__ADDRESS", "nowhere")], &["`AGENTWORKS_HTTP__ADDRESS`", "socket address"]),
         (Some("[http]\nmax_body_bytes = -1\n"), &[], &["`http.max_body_bytes` in some.toml", "-1"]),
         (Some("[log]\npartitions = 0\n"), &[], &["`log.partitions` in some.toml", "at least 1"]),
@@ -107,6 +109,7 @@ fn a_wrong_value_names_the_setting_and_the_remedy() {
         (None, &[("DATABASE_URL", "mysql://u:hunter2@h/d")], &["`DATABASE_URL`", "`postgres://`"]),
         (None, &[("NATS_URL", "localhost")], &["`NATS_URL`", "`nats://`"]),
         (None, &[("RUST_LOG", "agentworks=loud")], &["`RUST_LOG`", "info,agentworks=debug"]),
+        (Some("[graphql]\nmax_depth = 33\n"), &[], &["`graphql.max_depth` in some.toml", "at most 32"]),
         (None, &[("AGENTWORKS_WORKERS__LEASE_SECONDS", "1")], &["`AGENTWORKS_WORKERS__LEASE_SECONDS`", "at least 3"]),
         (None, &[("OTEL_EXPORTER_OTLP_ENDPOINT", "h:4318")], &["`OTEL_EXPORTER_OTLP_ENDPOINT`", "`http://`"]),
     ];

@@ -156,9 +156,9 @@ fn show_progress(frame: &Value, screen: &mut Screen) -> bool {
         let title = step["title"].as_str().unwrap_or_default();
         let line = format!("{:>2}  {title}  ({} ms)", step["number"], plain(&step["durationMs"]));
         if step["ok"] == true {
-            screen.detail(&line)
+            screen.detail(&line);
         } else {
-            screen.failed(&line)
+            screen.failed(&line);
         }
         screen.now(&format!("working: {title}"));
     }

@@ -5,7 +5,7 @@ use agentworks::demo::scripted_model::Fault as ModelFault;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{FILES, Installation, Stage, refusal, state, text, writes};
+use crate::support::{Installation, Stage, executable, refusal, state, text, writes};
 
 async fn run_to_end(stage: &Stage, script: &Value) -> (String, Value) {
     let card = stage.card("Do something", script).await;
@@ -44,6 +44,36 @@ async fn a_run_ends_in_one_push_with_the_work_and_its_context() {
         (after["lane"].as_str(), after["lastRun"]["commit"].as_str()),
         (Some("review"), run["outcome"]["commit"].as_str())
     );
+}
+
+#[tokio::test]
+async fn a_run_speaks_the_other_vendors_protocol_as_well() {
+    let stage = Stage::with(Installation::shared().await, "openai", json!({})).await;
+    let (_, run) = run_to_end(&stage, &writes("a.txt", "a\n")).await;
+    assert_eq!(state(&run), "succeeded", "{run}");
+    let requests = stage.model.requests();
+    assert!(!requests.is_empty() && requests.iter().all(|request| request.body.get("tools").is_some()));
+    let usage = "query($project: ID!) { usage(project: $project) { totals { modelCalls tokens { input output } } } }";
+    let usage = stage.owner.query(usage, json!({ "project": stage.project })).await.unwrap();
+    let spent = |of: fn(&agentworks::demo::scripted_model::Request) -> usize| {
+        requests.iter().map(of).sum::<usize>().to_string()
+    };
+    let totals = &usage["usage"]["totals"];
+    assert_eq!(text(&totals["tokens"], "input"), spent(|request| request.input_tokens), "{totals}");
+    assert_eq!(text(&totals["tokens"], "output"), spent(|request| request.output_tokens), "{totals}");
+}
+
+#[tokio::test]
+async fn an_environment_that_cannot_start_fails_the_run_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let pod = folder.path().join("agentworks-pod");
+    std::fs::copy(executable().with_file_name("agentworks-pod"), &pod).unwrap();
+    let setting = ("AGENTWORKS_ENVIRONMENTS__LOCAL__POD_EXECUTABLE", pod.to_str().unwrap());
+    let installation = Installation::start(&[setting]);
+    std::fs::remove_file(&pod).unwrap();
+    let stage = Stage::set(&installation).await;
+    let (card, run) = run_to_end(&stage, &writes("a", "a")).await;
+    assert_failed(&stage, &card, &run, "environment_failed", "agentworks-pod").await;
 }
 
 #[tokio::test]
@@ -256,7 +286,6 @@ async fn the_key_and_the_tokens_are_nowhere() {
         assert!(!events.contains(secret), "`{secret}` is in the events");
         assert!(!log.contains(secret), "`{secret}` is in the log");
     }
-    assert!(FILES.len() == 2);
 }
 
 fn processes_with(marker: &str) -> Vec<u32> {

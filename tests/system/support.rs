@@ -200,7 +200,13 @@ impl Stage {
         Self::with_policy(installation, json!({})).await
     }
 
+    /// With these bounds of runs.
     pub(crate) async fn with_policy(installation: &Installation, policy: Value) -> Self {
+        Self::with(installation, "anthropic", policy).await
+    }
+
+    /// With a model that is spoken to in this vendor's protocol.
+    pub(crate) async fn with(installation: &Installation, kind: &str, policy: Value) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let git = GitHost::start(folder.path().join("git")).expect("a Git host");
         git.create_repository(REPOSITORY, FILES).await.expect("a repository");
@@ -210,7 +216,7 @@ impl Stage {
         let owner = installation.owner(tenant);
         let workspace = owner.post("/v1/workspaces", json!({ "name": "Test" })).await.expect("a workspace");
         let provider = json!({
-            "name": "Scripted", "kind": "anthropic", "key": KEY, "base_url": model.base_url(), "default_model": "scripted-1",
+            "name": "Scripted", "kind": kind, "key": KEY, "base_url": model.base_url(), "default_model": "scripted-1",
         });
         let provider = owner.post("/v1/providers", provider).await.expect("a provider");
         let token = git.issue_token(REPOSITORY, Access::ReadWrite, None).expect("a token");
@@ -222,6 +228,9 @@ impl Stage {
             project["policy"] = policy;
         }
         let project = owner.post("/v1/projects", project).await.expect("a project");
+        let seen = "query($id: ID!, $position: Cursor) { project(id: $id, waitFor: $position) { id } }";
+        let variables = json!({ "id": project["id"], "position": project["position"] });
+        owner.query(seen, variables).await.expect("who waits for a command sees it");
         Self { owner, tenant, project: text(&project, "id"), git, model, _folder: folder }
     }
 

@@ -51,11 +51,12 @@ async fn one_trace_goes_from_the_command_to_the_pod() {
     stage.seen(&answer.body).await;
     let run = stage.ended(&text(&answer.body, "run")).await;
     assert_eq!(state(&run), "succeeded", "{run}");
-    let wanted = ["command", "relay", "projection", "worker", "pod"];
+    // The command, the relay, a consumer, the worker, and what only the pod does.
+    let wanted = ["card.run", "relay", "apply", "run.dispatch", "attempt", "clone"];
     let complete = async {
         loop {
             let names = seen.lock().unwrap().get(trace).cloned().unwrap_or_default();
-            if wanted.iter().all(|part| names.iter().any(|name| name.contains(part))) {
+            if wanted.iter().all(|part| names.contains(*part)) {
                 return;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -18,7 +18,7 @@ pub(crate) use run::RunFrame;
 use subscription::Subscription;
 
 use crate::guard::{self, Guard};
-use crate::state::Reading;
+use crate::state::{Reading, Settings};
 
 /// The schema, ready to be asked.
 pub(crate) type ApiSchema = Schema<Query, EmptyMutation, Subscription>;
@@ -26,15 +26,13 @@ pub(crate) type ApiSchema = Schema<Query, EmptyMutation, Subscription>;
 fn builder() -> SchemaBuilder<Query, EmptyMutation, Subscription> {
     Schema::build(Query, EmptyMutation, Subscription)
         .extension(Guard)
-        .limit_depth(guard::DEPTH)
-        .limit_complexity(guard::COMPLEXITY)
-        .limit_recursive_depth(guard::RECURSION)
+        .limit_recursive_depth(guard::MAX_DEPTH)
         .limit_directives(guard::DIRECTIVES)
         .disable_suggestions()
 }
 
-pub(crate) fn build(reading: Reading) -> ApiSchema {
-    builder().data(reading).finish()
+pub(crate) fn build(reading: Reading, settings: &Settings) -> ApiSchema {
+    builder().limit_depth(settings.max_depth).limit_complexity(settings.max_complexity).data(reading).finish()
 }
 
 /// The schema in the schema definition language, as it is checked in among the contracts.

@@ -43,7 +43,7 @@ fn now() -> OffsetDateTime {
 
 impl Api {
     pub(crate) async fn start(world: &World) -> Self {
-        Self::with(world, Settings { wait: Duration::from_secs(10), graphiql: true }).await
+        Self::with(world, Settings { wait: Duration::from_secs(10), graphiql: true, ..Settings::default() }).await
     }
 
     pub(crate) async fn with(world: &World, settings: Settings) -> Self {

@@ -133,7 +133,8 @@ async fn a_question_that_names_a_commands_cursor_is_answered_with_that_command_i
 async fn what_does_not_become_visible_in_time_is_an_error_that_says_how_far_it_got() {
     let mut world = World::new(3).await;
     let tenant = world.tenant().await;
-    let api = Api::with(&world, Settings { wait: Duration::from_millis(100), graphiql: false }).await;
+    let api =
+        Api::with(&world, Settings { wait: Duration::from_millis(100), graphiql: false, ..Settings::default() }).await;
     api.caught_up(&world).await;
     let ahead = Cursor { partition: 0, position: world.position + 1 }.to_string();
     let answer = api.ask(tenant, "query Q($at: Cursor) { me(waitFor: $at) { actor } }", json!({ "at": ahead })).await;
