@@ -4,14 +4,7 @@
 //! append (digest, chain, deduplication, expected version, group commit), one event a command, 64 writers, 1,000 tenants.
 //! Rounds alternate, and the ratio is of their medians. `./dev bench append` repeats it.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a benchmark"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::disallowed_methods, reason = "a benchmark")]
 
 use std::process::Command;
 use std::sync::Arc;

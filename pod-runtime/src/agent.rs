@@ -176,7 +176,7 @@ impl<'a> Agent<'a> {
             let summary = if summary.is_empty() { "it gave no reason" } else { &summary };
             return Err(Stop::failed(FailureKind::GaveUp, format!("the agent gave up: {summary}")));
         }
-        let staged = self.repository.stage(self.base).await.map_err(|error| {
+        let staged = self.repository.stage(self.base, self.toolbox.written()).await.map_err(|error| {
             Stop::internal(format!("the agent's work could not be taken down (did it break its Git folder?): {error}"))
         })?;
         if staged.changed.is_empty() {

@@ -15,6 +15,19 @@ use support::model::{Turn, call, finish, greet_the_world};
 use support::{TOKEN, TRACE, World, holds, lives};
 
 #[tokio::test]
+async fn what_a_tool_wrote_is_committed_even_where_git_ignores_it_and_what_commands_left_is_not() {
+    let turns = vec![
+        call("write_file", &json!({ "path": "build/notes.md", "content": "kept" })),
+        call("run_command", &json!({ "command": "touch build/rubbish" })),
+        finish(),
+    ];
+    let world = World::new(Anthropic, turns).await;
+    let ended = world.run().await;
+    let work = ended.outcome().work_commit.as_str().to_owned();
+    assert_eq!(world.origin.bare(&["show", "--format=", "--name-only", &work]), "build/notes.md\n");
+}
+
+#[tokio::test]
 async fn a_card_is_worked_on_committed_and_pushed_once_with_either_protocol() {
     for protocol in [Anthropic, OpenAi] {
         let turns = vec![

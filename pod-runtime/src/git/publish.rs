@@ -1,5 +1,6 @@
 //! From the agent's worktree to commits on the remote's branch.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ impl Repository {
     ///
     /// # Errors
     /// When Git fails, perhaps because the agent broke its Git folder.
-    pub(crate) async fn stage(&self, base: &CommitSha) -> Result<Staged, GitError> {
+    pub(crate) async fn stage(&self, base: &CommitSha, written: &BTreeSet<String>) -> Result<Staged, GitError> {
         kill_descendants().await;
         let folder = self.fresh(base).await?;
         borrow(&folder, &[&self.git_folder.join("objects")])?;
@@ -70,6 +71,12 @@ impl Repository {
         let git = async |arguments: &[&str]| self.git.local(&self.worktree, &environment, arguments).await;
         git(&["read-tree", base.as_str()]).await?;
         git(&["-c", "advice.addEmbeddedRepo=false", "add", "-A", "."]).await?;
+        let written: Vec<_> = written.iter().filter(|path| self.worktree.join(path).is_file()).cloned().collect();
+        if !written.is_empty() {
+            let paths = written.join("\0");
+            let add = ["--literal-pathspecs", "add", "-f", "--pathspec-from-file=-", "--pathspec-file-nul"];
+            self.git.with_input(&self.worktree, &environment, &add, paths.as_bytes()).await?;
+        }
         // Leaving them out with a pathspec fails where they are ignored as well.
         git(&["reset", "-q", "--no-refresh", base.as_str(), "--", context::FOLDER]).await?;
         let diff = git(&["diff-index", "--cached", "--raw", "-z", "--no-renames", base.as_str()]).await?;

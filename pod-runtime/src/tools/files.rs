@@ -29,7 +29,7 @@ impl Toolbox<'_> {
         Ok(ToolResult::done(format!("{shown}{note}")))
     }
 
-    pub(super) fn write_file(&self, input: &WriteFile) -> Result<ToolResult, ToolError> {
+    pub(super) fn write_file(&mut self, input: &WriteFile) -> Result<ToolResult, ToolError> {
         let path = self.place.resolve(&input.path)?;
         let existed = match path.metadata() {
             Ok(meta) if !meta.is_file() => return Err(ToolError::Wrong(format!("`{}` is no file", input.path))),
@@ -39,11 +39,12 @@ impl Toolbox<'_> {
             std::fs::create_dir_all(folder).map_err(|error| failed("make the folder of", &input.path, &error))?;
         }
         std::fs::write(&path, &input.content).map_err(|error| failed("write", &input.path, &error))?;
+        self.written.insert(self.place.relative(&path));
         let did = if existed { "replaced" } else { "created" };
         Ok(ToolResult::done(format!("{did} `{}`, {} bytes", self.place.relative(&path), input.content.len())))
     }
 
-    pub(super) fn edit_file(&self, input: &EditFile) -> Result<ToolResult, ToolError> {
+    pub(super) fn edit_file(&mut self, input: &EditFile) -> Result<ToolResult, ToolError> {
         let (path, text) = self.text_of(&input.path)?;
         let wrong = |problem: &str| Err(ToolError::Wrong(format!("`{}` was not changed: {problem}", input.path)));
         if input.old_text.is_empty() {
@@ -59,7 +60,10 @@ impl Toolbox<'_> {
         }
         let changed = text.replacen(&input.old_text, &input.new_text, 1);
         std::fs::write(&path, changed).map_err(|error| failed("write", &input.path, &error))?;
-        Ok(ToolResult::done(format!("changed `{}`", self.place.relative(&path))))
+        let relative = self.place.relative(&path);
+        let done = ToolResult::done(format!("changed `{relative}`"));
+        self.written.insert(relative);
+        Ok(done)
     }
 
     /// A text file, and where it is.

@@ -10,6 +10,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub(crate) use catalog::{Definition, FINISH, Finish, definitions};
@@ -69,6 +70,7 @@ pub(crate) struct Toolbox<'a> {
     surroundings: Surroundings,
     command_limit: Duration,
     escapes: u32,
+    written: BTreeSet<String>,
 }
 
 impl<'a> Toolbox<'a> {
@@ -83,7 +85,7 @@ impl<'a> Toolbox<'a> {
         command_limit: Duration,
     ) -> std::io::Result<Self> {
         let place = Place::new(repository.worktree())?;
-        Ok(Self { repository, place, allowed, surroundings, command_limit, escapes: 0 })
+        Ok(Self { repository, place, allowed, surroundings, command_limit, escapes: 0, written: BTreeSet::new() })
     }
 
     /// The tools to offer to the model.
@@ -114,7 +116,7 @@ impl<'a> Toolbox<'a> {
         }
     }
 
-    async fn try_call(&self, name: &str, input: &Value) -> Result<ToolResult, ToolError> {
+    async fn try_call(&mut self, name: &str, input: &Value) -> Result<ToolResult, ToolError> {
         if !definitions().iter().any(|tool| tool.name == name) {
             let names: Vec<&str> = self.offered().iter().map(|tool| tool.name).collect();
             return Err(ToolError::Wrong(format!("there is no tool `{name}`; there are: {}", names.join(", "))));
@@ -144,6 +146,12 @@ impl<'a> Toolbox<'a> {
             text: format!("{}\n{}", finished.ending, finished.output),
             sha256: finished.sha256,
         })
+    }
+
+    /// The files that were written by tools, as paths in the worktree. They are the agent's work even where Git ignores
+    /// them; what commands leave behind is not.
+    pub(crate) const fn written(&self) -> &BTreeSet<String> {
+        &self.written
     }
 
     /// Runs the project's own tests.
