@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::{Decider, EventId, TenantId};
+use domain::tenant::Tenant;
+use domain::{Actor, Decider, EventId, RefusalKind, TenantId};
 use metrics::counter;
 use outbox::{Append, Appended, Loaded, Log, LogError, NewEvent, Verdict};
 use ring::digest;
@@ -168,6 +169,12 @@ impl Dispatcher {
             let events = loaded.state.decide(command).map_err(|refusal| DispatchError::refused(&refusal))?;
             if events.is_empty() {
                 return Ok(self.answer(tenant, stream, loaded.version, loaded.position, false));
+            }
+            // Only what would change something is asked for: what does not exist looks the same in any tenant.
+            let by_a_person = matches!(call.caller.actor, Actor::User(_) | Actor::Operator(_));
+            if by_a_person && <O::Aggregate as Decider>::TYPE != Tenant::TYPE && facts.tenant_suspended().await? {
+                let message = "the tenant is suspended: it may read, but change nothing";
+                return Err(DispatchError::rule(RefusalKind::Rule, "tenant_not_active", message));
             }
             if let Some(deposit) = &call.request.deposit {
                 deposit.store(tenant).await?;

@@ -66,6 +66,11 @@ impl Facts<'_> {
         Ok(self.load::<Tenant>(self.tenant.uuid()).await?.is_active())
     }
 
+    /// Whether people may only read in this tenant.
+    pub(crate) async fn tenant_suspended(&self) -> Found<bool> {
+        Ok(matches!(self.load(self.tenant.uuid()).await?, Tenant::Suspended { .. }))
+    }
+
     /// Whether the workspace exists and is not archived.
     pub(crate) async fn workspace_open(&self, workspace: WorkspaceId) -> Found<bool> {
         Ok(matches!(self.load(workspace.uuid()).await?, Workspace::Open { .. }))

@@ -1,7 +1,7 @@
 //! Reactions to events: what makes a wish to run a card come true.
 //!
-//! `RunCardRequested` → [process manager](process) → [queue](jobs) → [runner](runner) → [environment](environments) → a
-//! pod, which comes back through the [gateway](pod_gateway) → the run's result → the card. Every step is recoverable: what
+//! `RunCardRequested` → process manager (`process`) → queue (`jobs`) → `runner` → environment (`environments`) → a
+//! pod, which comes back through the gateway (`pod_gateway`) → the run's result → the card. Every step is recoverable: what
 //! a process was doing when it died is found in Postgres and brought to an end by itself or by another worker.
 //!
 //! [`Workers`] puts it together.

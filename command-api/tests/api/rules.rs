@@ -207,7 +207,7 @@ async fn lanes_that_hold_cards_stay() {
 }
 
 #[tokio::test]
-async fn a_suspended_tenant_creates_and_runs_nothing() {
+async fn a_suspended_tenant_changes_nothing() {
     let world = World::new().await;
     let shop = world.shop().await;
     let card = world.card(&shop, "a").await;
@@ -218,6 +218,8 @@ async fn a_suspended_tenant_creates_and_runs_nothing() {
     assert_eq!(world.post(&shop, &shop.at(&card, "/run"), json!({})).await.refusal(), (409, "tenant_not_active"));
     let workspace = world.post(&shop, "/v1/workspaces", json!({ "name": "x" })).await;
     assert_eq!(workspace.refusal(), (409, "tenant_not_active"));
+    let renamed = world.call("PATCH", &shop.at(&card, ""), &shop.token, &[], &json!({ "title": "b" })).await;
+    assert_eq!(renamed.refusal(), (409, "tenant_not_active"));
     let resume = format!("/v1/tenants/{}/resume", shop.tenant);
     world.call("POST", &resume, &world.operator(), &[], &json!({})).await.version();
     assert_eq!(world.post(&shop, &shop.at(&card, "/run"), json!({})).await.status, StatusCode::ACCEPTED);
