@@ -96,6 +96,11 @@ pub struct Auth {
     pub token_hours: u32,
 }
 
+impl Auth {
+    /// The longest life of a token: ten years.
+    pub const MOST_HOURS: u32 = 87_600;
+}
+
 /// `[secrets]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -277,6 +282,9 @@ impl Config {
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err((setting, "must be at least 1".into()));
+        }
+        if self.auth.token_hours > Auth::MOST_HOURS {
+            return Err(("auth.token_hours", format!("must be at most {}", Auth::MOST_HOURS)));
         }
         if self.database.max_connections < 4 {
             return Err((

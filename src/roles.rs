@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::{SigningKey, Verifier};
+use access::{Problem, SigningKey, Verifier};
 use anyhow::{Context, bail};
+use axum::http::StatusCode;
 use axum::routing::get;
 use axum::{Json, Router};
 use command_api::vault::Vault;
@@ -49,6 +50,13 @@ impl Role {
 
 /// The read models that others wait for or follow.
 const WATCHED: [&str; 4] = ["board", "card_history", "runs", "usage"];
+/// For whoever opens the bare address.
+const INDEX: &str = "AgentWorks
+
+/v1            commands (REST); /openapi.json is the contract
+/graphql       queries by POST, subscriptions by graphql-transport-ws; /graphiql to explore
+/livez /readyz /metrics
+";
 /// What a stop leaves running pods to report.
 const DRAIN: Duration = Duration::from_secs(3);
 /// What a stop leaves the workers beyond what it leaves open connections.
@@ -113,6 +121,7 @@ pub async fn start(
     }
     if plays(Role::Workers) {
         let workers = parts.workers(config, listener.local_addr()?)?;
+        workers.check().await?;
         router = router.merge(workers.router());
         let (stop, drained) = (stop.clone(), drained.clone());
         tasks.spawn(async move {
@@ -124,7 +133,8 @@ pub async fn start(
     } else {
         drained = stop.clone();
     }
-    let router = http::operations(parts.readiness(), metrics).merge(http::observed(router));
+    router = router.route("/", get(async || INDEX));
+    let router = http::operations(parts.readiness(), metrics).merge(http::observed(router.fallback(nothing)));
     let grace = config.shutdown.grace.saturating_sub(TIDYING);
     tasks.spawn(async move { http::serve(listener, router, drained, grace).await.context("the HTTP server failed") });
     Ok(Running { tasks, stop })
@@ -150,6 +160,12 @@ pub async fn reader(config: &Config) -> anyhow::Result<(Log, Option<Servers>)> {
     Ok((Log::connect(&settings).await?, servers))
 }
 
+/// What is at no path of this process.
+async fn nothing() -> Problem {
+    let detail = "there is nothing at this path; commands are under `/v1`, queries at `/graphql`, the contract at `/openapi.json`";
+    Problem::new(StatusCode::NOT_FOUND, "path_unknown", detail)
+}
+
 /// What roles share.
 struct Parts {
     log: Log,
@@ -173,7 +189,9 @@ impl Parts {
             max_connections: config.database.max_connections,
             notify,
         };
-        let log = Log::connect(&settings).await.context("the log cannot be opened")?;
+        let log = Log::connect(&settings)
+            .await
+            .context("the log cannot be opened in the database of database.url (DATABASE_URL)")?;
         let max_bytes = i64::try_from(config.bus.max_bytes).unwrap_or(i64::MAX);
         let bus = Bus::connect(servers.bus.expose_secret(), max_bytes).await?;
         let progress = Progress::start(log.clone(), Some(bus.clone()), &WATCHED, stop.clone());
@@ -247,8 +265,8 @@ impl Parts {
                 async move { log.head(0).await.map(drop).map_err(|error| error.to_string()) }
             })
             .check("nats", move || {
-                let connected = bus.is_connected();
-                async move { if connected { Ok(()) } else { Err("not connected".into()) } }
+                let bus = bus.clone();
+                async move { bus.ping().await.map_err(|error| error.to_string()) }
             })
     }
 }

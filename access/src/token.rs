@@ -99,7 +99,7 @@ impl SigningKey {
             tenant: grant.tenant,
             role: grant.role,
             iat: now.unix_timestamp(),
-            exp: (now + grant.lifetime).unix_timestamp(),
+            exp: now.saturating_add(grant.lifetime).unix_timestamp(),
             jti,
         };
         if consistent(&claims) { self.sign(&claims) } else { Err(MintError::Contradiction) }
@@ -120,7 +120,7 @@ impl SigningKey {
             attempt: grant.attempt,
             environment: grant.environment,
             iat: now.unix_timestamp(),
-            exp: (now + grant.lifetime).unix_timestamp(),
+            exp: now.saturating_add(grant.lifetime).unix_timestamp(),
             jti,
         })
     }

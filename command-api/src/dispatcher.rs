@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::tenant::Tenant;
 use domain::{Actor, Decider, EventId, RefusalKind, TenantId};
 use metrics::counter;
-use outbox::{Append, Appended, Loaded, Log, LogError, NewEvent, Verdict};
+use outbox::{Append, Appended, Loaded, Log, LogError, NewEvent, Verdict, trace};
 use ring::digest;
 use schemas::{Cursor, Metadata};
 use tracing::{Instrument as _, Span, field};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::facts::{BoardFacts, Facts};
 use crate::order::{Ask, EnvironmentOrder, FinishCardOrder, RunOrder};
 use crate::turn::Turns;
-use crate::{Caller, DispatchError, Order, Request, clock, trace};
+use crate::{Caller, DispatchError, Order, Request, clock};
 
 /// How often a decision is made anew because the aggregate changed meanwhile.
 const MAX_TRIES: u32 = 8;
@@ -111,7 +111,10 @@ impl Dispatcher {
             stream.id = field::Empty,
             stream.version = field::Empty,
         );
-        trace::continue_from(&span, request.traceparent.as_deref());
+        // A command from inside continues its request's span by itself.
+        if trace::current().is_none() {
+            trace::continue_from(&span, request.traceparent.as_deref());
+        }
         async {
             let result = self.carry_out(caller, request, ask).await;
             let outcome = match &result {

@@ -14,7 +14,6 @@ mod facts;
 pub mod http;
 pub mod order;
 mod request;
-mod trace;
 mod turn;
 pub mod vault;
 

@@ -24,6 +24,9 @@ pub enum BusError {
     /// The server is too old.
     #[error("nats-server {0} is too old: 2.9 or newer is needed")]
     TooOld(String),
+    /// The server does not answer.
+    #[error("NATS does not answer: {0}")]
+    Silent(String),
     /// JetStream refused.
     #[error("cannot set up the stream {stream} (is JetStream enabled on the server?): {0}", stream = subject::STREAM)]
     Stream(String),
@@ -71,6 +74,17 @@ impl Bus {
     /// Whether the server can be reached at this moment.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Whether the server answers: one that hangs still holds its connections.
+    ///
+    /// # Errors
+    /// What went wrong; it may take the context's timeout to know.
+    pub async fn ping(&self) -> Result<(), BusError> {
+        if !self.is_connected() {
+            return Err(BusError::Silent("not connected".to_owned()));
+        }
+        self.jetstream.query_account().await.map(drop).map_err(|error| BusError::Silent(error.to_string()))
     }
 
     pub(crate) fn jetstream(&self) -> &jetstream::Context {

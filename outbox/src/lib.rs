@@ -15,7 +15,7 @@ pub mod progress;
 mod read;
 pub mod relay;
 pub mod store;
-mod trace;
+pub mod trace;
 mod writer;
 
 pub use append::{Append, Appended, NewEvent, Verdict};

@@ -1,4 +1,5 @@
-//! W3C trace context: from an event's `traceparent` to the span that works on it.
+//! W3C trace context: from a `traceparent` to the span that goes on with it, and from a span to the `traceparent` that
+//! travels on.
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use schemas::Recorded;
@@ -24,6 +25,27 @@ pub(crate) fn tie<'a>(span: &Span, events: impl ExactSizeIterator<Item = &'a Rec
             }
         }
     }
+}
+
+/// Makes `span`, which must be new, a child of what `traceparent` names, when that is a trace context.
+pub fn continue_from(span: &Span, traceparent: Option<&str>) {
+    if let Some(remote) = traceparent.and_then(parse) {
+        // Fails only where no tracing layer is installed: nothing to continue then.
+        let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(remote));
+    }
+}
+
+/// The current span as a `traceparent`, when it is traced.
+pub fn current() -> Option<String> {
+    let context = Span::current().context();
+    let span = context.span();
+    let span = span.span_context();
+    span.is_valid().then(|| format!("00-{}-{}-{:02x}", span.trace_id(), span.span_id(), span.trace_flags().to_u8()))
+}
+
+/// The `traceparent` of what happens now: the current span's, else the one that was given, when it is one.
+pub fn parent(given: Option<&str>) -> Option<String> {
+    current().or_else(|| given.filter(|text| parse(text).is_some()).map(str::to_owned))
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`; anything else is no trace context.

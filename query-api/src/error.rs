@@ -34,20 +34,41 @@ pub(crate) fn internal(error: impl std::fmt::Display) -> Error {
     coded("internal", "something went wrong here; the error has been recorded")
 }
 
+/// The database could not be asked just now.
+fn unavailable(error: impl std::fmt::Display) -> Error {
+    tracing::warn!(%error, "a read could not reach the database");
+    coded("unavailable", "this cannot be read just now; ask again in some seconds")
+}
+
+/// A database that is not there is told apart from a defect.
+fn of_database(error: &sqlx::Error) -> Error {
+    use sqlx::Error::{Io, PoolClosed, PoolTimedOut};
+    // Class 57 is what a server says that stops or starts.
+    let stopping = |error: &dyn sqlx::error::DatabaseError| error.code().is_some_and(|code| code.starts_with("57P"));
+    match error {
+        Io(_) | PoolTimedOut | PoolClosed => unavailable(error),
+        sqlx::Error::Database(said) if stopping(&**said) => unavailable(error),
+        _ => internal(error),
+    }
+}
+
 /// What reading may fail with, as a client sees it.
 pub(crate) trait OrInternal<T> {
-    /// The value, or the error of [`internal`].
+    /// The value; else the code `unavailable` when the database could not be asked, and `internal` for every other error.
     fn or_internal(self) -> Result<T, Error>;
 }
 
 impl<T> OrInternal<T> for Result<T, sqlx::Error> {
     fn or_internal(self) -> Result<T, Error> {
-        self.map_err(internal)
+        self.map_err(|error| of_database(&error))
     }
 }
 
 impl<T> OrInternal<T> for Result<T, LogError> {
     fn or_internal(self) -> Result<T, Error> {
-        self.map_err(internal)
+        self.map_err(|error| match error {
+            LogError::Database(error) => of_database(&error),
+            error => internal(error),
+        })
     }
 }

@@ -85,11 +85,12 @@ impl Snapshot {
     }
 }
 
-/// A position that a client goes on from: a cursor of its tenant's partition.
+/// A position that a client goes on from: a cursor of its tenant's partition. One from ahead of the log is of another log
+/// (or of this one before it was restored); who waited for it would silently miss what comes before.
 ///
 /// # Errors
 /// `cursor_invalid`.
-pub(crate) fn since(
+pub(crate) async fn since(
     reading: &Reading,
     tenant: TenantId,
     since: Option<scalar::Cursor>,
@@ -98,7 +99,10 @@ pub(crate) fn since(
         Some(scalar::Cursor(cursor)) if cursor.partition != reading.log.partition_of(tenant) => {
             Err(error::cursor_invalid())
         }
-        Some(scalar::Cursor(cursor)) => Ok(Some(cursor.position)),
+        Some(scalar::Cursor(cursor)) => {
+            let head = reading.log.head(cursor.partition).await.or_internal()?;
+            if cursor.position > head { Err(error::cursor_invalid()) } else { Ok(Some(cursor.position)) }
+        }
         None => Ok(None),
     }
 }

@@ -66,7 +66,7 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let roles: Vec<Role> = args.roles().into_iter().collect();
     let running = roles::start(&config, &servers, &roles, listener, telemetry.metrics(), stop.clone()).await?;
     tracing::info!(address = %config.http.address, ?roles, "serving");
-    stop.cancelled().await;
+    // Until a signal, or until a part fails: the others without it would look alive and do nothing.
     let outcome = running.stopped().await;
     telemetry.shutdown();
     outcome

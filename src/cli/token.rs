@@ -1,9 +1,10 @@
 //! `agentworks token`: mints a token for whoever can read the signing key.
 
 use access::Role;
+use clap::builder::NonEmptyStringValueParser;
 use domain::TenantId;
 
-use crate::config::Config;
+use crate::config::{Auth, Config};
 use crate::tokens;
 
 /// Arguments of `agentworks token`.
@@ -13,13 +14,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "TENANT", required_unless_present = "operator")]
     tenant: Option<TenantId>,
     /// Mint an operator's token, which may create tenants; NAME goes into the log as who acted.
-    #[arg(long, value_name = "NAME", conflicts_with = "tenant")]
+    #[arg(long, value_name = "NAME", conflicts_with = "tenant", value_parser = NonEmptyStringValueParser::new())]
     operator: Option<String>,
     /// May only read.
     #[arg(long, requires = "tenant")]
     auditor: bool,
     /// Life in hours; the configuration's `auth.token_hours` when absent.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(..=i64::from(Auth::MOST_HOURS)))]
     hours: Option<u32>,
 }
 

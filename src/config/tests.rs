@@ -101,7 +101,8 @@ fn an_unknown_setting_is_named_as_it_was_written() {
 #[test]
 fn a_wrong_value_names_the_setting_and_the_remedy() {
     type Case<'a> = (Option<&'a str>, &'a [(&'a str, &'a str)], &'a [&'a str]);
-    let cases: [Case<'_>; 10] = [
+    let cases: [Case<'_>; 11] = [
+        (None, &[("AGENTWORKS_AUTH__TOKEN_HOURS", "4294967295")], &["`AGENTWORKS_AUTH__TOKEN_HOURS`", "at most 87600"]),
         (None, &[("AGENTWORKS_HTTP__ADDRESS", "nowhere")], &["`AGENTWORKS_HTTP__ADDRESS`", "socket address"]),
         (Some("[http]\nmax_body_bytes = -1\n"), &[], &["`http.max_body_bytes` in some.toml", "-1"]),
         (Some("[log]\npartitions = 0\n"), &[], &["`log.partitions` in some.toml", "at least 1"]),

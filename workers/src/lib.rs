@@ -19,7 +19,6 @@ mod runner;
 mod settings;
 #[cfg(test)]
 mod testing;
-mod trace;
 mod workers;
 
 pub use process::RUN_CARD;

@@ -106,6 +106,15 @@ impl Workers {
         pod_gateway::router(self.gateway.clone())
     }
 
+    /// Whether environments can be made here; asked before anything is served, so that a refusal is the first thing said.
+    ///
+    /// # Errors
+    /// [`WorkersError::Driver`], with the remedy.
+    pub async fn check(&self) -> Result<(), WorkersError> {
+        self.runner.driver.probe().await?;
+        Ok(())
+    }
+
     /// Works until `shutdown`. First it makes sure that environments can be made, and cleans up what an earlier life left.
     /// Afterwards it drains: running pods get the settings' `drain` to report.
     ///

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::Api;
+use super::values::Members;
 use crate::{Caller, Request};
 
 /// The header that names a request, so that it can be repeated.
@@ -103,7 +104,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Asked<T> {
         // No body at all says the same as an empty object.
         let bytes = if bytes.is_empty() { Bytes::from_static(b"{}") } else { bytes };
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
-        let body = parse(&bytes)?;
+        let Members(body) = parse(&bytes)?;
         let fingerprint = api.vault.fingerprint(&canonical(&method, &uri, &value));
         Ok(Self { body, envelope: Envelope { key, fingerprint, expected_version, traceparent } })
     }

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::answer::{Answered, Done, Outcome};
 use super::asked::{Asked, Ids};
-use super::values::{LaneBody, ModelBody, Named, Nothing, PolicyBody, lanes, secret};
+use super::values::{LaneBody, Members, ModelBody, Named, Nothing, PolicyBody, lanes, secret};
 use super::{Api, probe};
 use crate::order::{ProjectChange, ProjectOrder};
 use crate::{Caller, DispatchError, Order, Request};
@@ -97,14 +97,18 @@ struct CreateProject {
     #[schema(min_length = 1, max_length = 200)]
     name: String,
     /// Where its code lives.
-    repository: RepositoryBody,
+    #[schema(value_type = RepositoryBody)]
+    repository: Members<RepositoryBody>,
     /// Its board's lanes in order; Backlog, Ready, In progress, Review, Done and Blocked when absent.
-    lanes: Option<Vec<LaneBody>>,
+    #[schema(value_type = Option<Vec<LaneBody>>)]
+    lanes: Option<Vec<Members<LaneBody>>>,
     /// The bounds of its runs.
     #[serde(default)]
-    policy: PolicyBody,
+    #[schema(value_type = PolicyBody)]
+    policy: Members<PolicyBody>,
     /// Which model its runs use; can be chosen later.
-    model: Option<ModelBody>,
+    #[schema(value_type = Option<ModelBody>)]
+    model: Option<Members<ModelBody>>,
 }
 
 /// Create a project on a repository
@@ -113,10 +117,10 @@ struct CreateProject {
 async fn create(State(api): State<Api>, caller: Caller, asked: Asked<CreateProject>) -> Answered {
     let body = asked.body;
     let name = Name::new(&body.name)?;
-    let wanted = body.repository.checked()?;
+    let wanted = body.repository.0.checked()?;
     let lanes = body.lanes.map_or_else(|| Ok(Lanes::default()), lanes)?;
-    let policy = Box::new(body.policy.checked()?);
-    let model = body.model.map(ModelBody::checked).transpose()?;
+    let policy = Box::new(body.policy.0.checked()?);
+    let model = body.model.map(|Members(model)| model.checked()).transpose()?;
     let request = asked.envelope.request(&caller);
     // A repeated request must not depend on whether the repository answers today.
     if let Some(answer) = api.dispatcher.recall(&caller, &request).await? {
@@ -172,7 +176,8 @@ async fn connect_repository(
 struct LanesBody {
     /// 1 to 20, in order.
     #[schema(min_items = 1, max_items = 20)]
-    lanes: Vec<LaneBody>,
+    #[schema(value_type = Vec<LaneBody>)]
+    lanes: Vec<Members<LaneBody>>,
 }
 
 /// Give a board other lanes

@@ -1,5 +1,8 @@
 //! Values that several resources take, as they are written in JSON.
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use access::Problem;
 use axum::http::StatusCode;
 use domain::project::{ExecutionPolicy, Lane, LaneRole, Lanes, ModelChoice, Tool};
@@ -7,12 +10,38 @@ use domain::provider::ProviderKind;
 use domain::value::{LaneKey, ModelName, Name, Text};
 use domain::{Invalid, ProviderId};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, Schema, SchemaType, Type};
 
 /// Bytes that the longest key or credential has.
 const SECRET_BYTES: usize = 8 * 1024;
+
+/// What is written as a JSON object. Serde alone takes an array of the members' values for it as well.
+#[derive(Default)]
+pub(super) struct Members<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Only(PhantomData)).map(Self)
+    }
+}
+
+struct Only<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Only<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(members))
+    }
+}
 
 /// Nothing is said.
 #[derive(Deserialize, ToSchema)]
@@ -54,7 +83,7 @@ fn yes() -> bool {
 }
 
 /// The board's lanes of these bodies, in order.
-pub(super) fn lanes(bodies: Vec<LaneBody>) -> Result<Lanes, Problem> {
+pub(super) fn lanes(bodies: Vec<Members<LaneBody>>) -> Result<Lanes, Problem> {
     let lane = |body: LaneBody| -> Result<Lane, Invalid> {
         Ok(Lane {
             key: LaneKey::new(&body.key)?,
@@ -63,7 +92,7 @@ pub(super) fn lanes(bodies: Vec<LaneBody>) -> Result<Lanes, Problem> {
             runs_allowed: body.runs_allowed,
         })
     };
-    let lanes = bodies.into_iter().enumerate().map(|(i, body)| {
+    let lanes = bodies.into_iter().enumerate().map(|(i, Members(body))| {
         lane(body).map_err(|invalid| {
             let field = if invalid.field == "name" { "name" } else { "key" };
             Problem::from(invalid).with("field", format!("lanes[{i}].{field}"))

@@ -230,8 +230,11 @@ impl Query {
     ) -> Result<Usage> {
         let to = to.unwrap_or_else(|| clock::now().date());
         let from = from.unwrap_or_else(|| to.saturating_sub(Duration::days(30)));
-        if from > to || (to - from).whole_days() >= MOST_DAYS {
-            let text = format!("`from` stands before `to` or on it, and at most {MOST_DAYS} days are shown at once");
+        // The database knows no day of so long ago.
+        if from.year() < 0 || from > to || (to - from).whole_days() >= MOST_DAYS {
+            let text = format!(
+                "`from` stands before `to` or on it, not before the year 0, and at most {MOST_DAYS} days are shown at once"
+            );
             return Err(coded("range_invalid", text));
         }
         let mut snapshot = Snapshot::open(ctx, usages::NAME, wait_for).await?;

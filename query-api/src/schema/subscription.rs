@@ -32,7 +32,7 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<BoardFrame>> + use<>> {
         let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
         let slot = Slots::take(ctx)?;
-        let since = position(reading, viewer.tenant, since)?;
+        let since = position(reading, viewer.tenant, since).await?;
         let project = named(&project).ok_or_else(not_found)?;
         if wait_for.is_some() {
             Snapshot::open(ctx, board::NAME, wait_for).await?;
@@ -51,7 +51,7 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<RunFrame>> + use<>> {
         let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
         let slot = Slots::take(ctx)?;
-        let since = position(reading, viewer.tenant, since)?;
+        let since = position(reading, viewer.tenant, since).await?;
         let run = named(&run).ok_or_else(not_found)?;
         if wait_for.is_some() {
             Snapshot::open(ctx, runs::NAME, wait_for).await?;

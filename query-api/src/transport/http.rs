@@ -61,7 +61,9 @@ pub(super) async fn post(
         }
         _ => Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "the body could not be read"),
     })?;
-    let posted: Posted = serde_json::from_slice(&body)
+    // By way of a map: serde alone takes an array of the members' values as well.
+    let posted = serde_json::from_slice(&body)
+        .and_then(|members: Map<String, Json>| Posted::deserialize(Json::Object(members)))
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "json_malformed", error.to_string()))?;
     let variables = Variables::from_json(Json::Object(posted.variables.unwrap_or_default()));
     let request = named(Request::new(posted.query).variables(variables), posted.operation_name);

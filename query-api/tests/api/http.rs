@@ -29,6 +29,7 @@ async fn who_may_not_ask_or_asks_in_another_way_gets_a_problem() {
         (Some(owner.clone()), json, "{", 400, "json_malformed"),
         (Some(owner.clone()), json, "", 400, "json_malformed"),
         (Some(owner.clone()), json, r#"[{"query":"{ me { actor } }"}]"#, 400, "json_malformed"),
+        (Some(owner.clone()), json, r#"["{ me { actor } }", null, null]"#, 400, "json_malformed"),
         (Some(owner.clone()), json, "{}", 400, "json_malformed"),
         (Some(owner.clone()), json, r#"{"query": 7}"#, 400, "json_malformed"),
         (Some(owner.clone()), json, r#"{"query": "{ me { actor } }", "variables": "x"}"#, 400, "json_malformed"),
@@ -116,6 +117,7 @@ async fn what_costs_too_much_or_fits_not_is_refused_with_a_code() {
         ("{ me(waitFor: \"p7z1\") { actor } }", "cursor_invalid"),
         ("{ usage(from: \"2026-01-02\", to: \"2026-01-01\") { from } }", "range_invalid"),
         ("{ usage(from: \"2020-01-01\", to: \"2026-01-01\") { from } }", "range_invalid"),
+        ("{ usage(from: \"-9999-01-01\", to: \"-9999-01-02\") { from } }", "range_invalid"),
     ] {
         assert_eq!(api.code(tenant, query, Value::Null).await, code, "{query}");
     }

@@ -109,9 +109,12 @@ async fn who_comes_back_with_a_cursor_gets_exactly_what_was_missed() {
     for _ in 0..2 {
         assert_eq!(socket.frame().await["cards"][0]["id"], json!(quiet));
     }
-    let foreign = json!({ "id": project, "since": "p7z1" });
-    socket.subscribe("3", BOARD, foreign).await;
-    assert_eq!(socket.hear().await["payload"]["errors"][0]["extensions"]["code"], "cursor_invalid");
+    // Of another part of the log, and from ahead of it.
+    for (id, since) in [("3", "p7z1"), ("4", "p0zzzzzz")] {
+        socket.subscribe(id, BOARD, json!({ "id": project, "since": since })).await;
+        assert_eq!(socket.hear().await["payload"]["errors"][0]["extensions"]["code"], "cursor_invalid");
+        assert_eq!(socket.hear().await["type"], "complete");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

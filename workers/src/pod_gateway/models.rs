@@ -12,6 +12,7 @@ use domain::provider::{Provider, ProviderKind};
 use domain::run::RunCommand;
 use domain::value::ModelName;
 use futures::StreamExt as _;
+use outbox::trace;
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -25,7 +26,7 @@ use super::admission::{CurrentPod, Pod};
 use super::usage::Meter;
 use super::vendor;
 use crate::http::describe;
-use crate::{ids, trace};
+use crate::ids;
 
 /// Pieces of an answer on their way to a slow pod.
 const IN_FLIGHT: usize = 16;

@@ -15,6 +15,7 @@ use access::PodGrant;
 use domain::environment::{EnvironmentCommand, Purpose};
 use domain::run::{Run, RunCommand, Task, Timeout};
 use domain::value::Reason;
+use outbox::trace;
 use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,7 +27,7 @@ use crate::control::settled;
 use crate::environments::{Handle, Spec};
 use crate::jobs::queue::{self, Job, Lease};
 use crate::jobs::reaper;
-use crate::{clock, ids, trace};
+use crate::{clock, ids};
 
 /// How much longer than its run a pod's token holds.
 const TOKEN_SLACK: Duration = Duration::from_secs(60);
