@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::{self, stream};
+use futures::StreamExt as _;
 use schemas::subject;
 
 /// The window in which the server recognises a repeated message id.
@@ -76,15 +77,19 @@ impl Bus {
         self.client.connection_state() == async_nats::connection::State::Connected
     }
 
-    /// Whether the server answers: one that hangs still holds its connections.
+    /// Sends a message to itself by way of the server: one that hangs still holds its connections. Bound its time.
     ///
     /// # Errors
-    /// What went wrong; it may take the context's timeout to know.
+    /// What went wrong.
     pub async fn ping(&self) -> Result<(), BusError> {
         if !self.is_connected() {
             return Err(BusError::Silent("not connected".to_owned()));
         }
-        self.jetstream.query_account().await.map(drop).map_err(|error| BusError::Silent(error.to_string()))
+        let silent = |error: &dyn std::fmt::Display| BusError::Silent(error.to_string());
+        let inbox = self.client.new_inbox();
+        let mut back = self.client.subscribe(inbox.clone()).await.map_err(|error| silent(&error))?;
+        self.client.publish(inbox, "".into()).await.map_err(|error| silent(&error))?;
+        back.next().await.map(drop).ok_or_else(|| silent(&"the connection is closed"))
     }
 
     pub(crate) fn jetstream(&self) -> &jetstream::Context {
