@@ -4,13 +4,17 @@ use std::fs::{OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::Config;
-use crate::embedded::{DataDir, Nats, Postgres};
+use crate::embedded::{DataDir, EmbeddedError, Nats, Postgres};
 
+/// A NATS that dies so soon after its start, so often in a row, is not worth another one.
+const SHORT_LIFE: Duration = Duration::from_secs(10);
+const SHORT_LIVES: u32 = 5;
 /// The file in the data folder (which is ours alone) that tells other commands of this machine where the database is.
 const ADDRESS: &str = "database.url";
 
@@ -77,7 +81,8 @@ impl Servers {
             .context("the database's schema could not be brought up to date")
     }
 
-    /// Waits until a server of ours has ended by itself, and says what it said last.
+    /// Keeps what is ours going: a NATS that dies is started again (the bus is a hint, nothing is lost with it), a
+    /// Postgres that dies is the end. Returns what it said last.
     pub async fn failed(&mut self) -> anyhow::Error {
         let postgres = async {
             match &mut self.postgres {
@@ -87,7 +92,7 @@ impl Servers {
         };
         let nats = async {
             match &mut self.nats {
-                Some(nats) => nats.failed().await,
+                Some(nats) => keep(nats).await,
                 None => std::future::pending().await,
             }
         };
@@ -110,6 +115,23 @@ impl Servers {
             postgres.stop().await?;
         }
         Ok(nats?)
+    }
+}
+
+/// Starts NATS again each time it dies, until it only dies.
+async fn keep(nats: &mut Nats) -> EmbeddedError {
+    let mut in_a_row = 0;
+    loop {
+        let alive = Instant::now();
+        let error = nats.failed().await;
+        in_a_row = if alive.elapsed() < SHORT_LIFE { in_a_row + 1 } else { 1 };
+        if in_a_row > SHORT_LIVES {
+            return error;
+        }
+        tracing::warn!(%error, "the private NATS died and is started again");
+        if let Err(error) = nats.restart().await {
+            return error;
+        }
     }
 }
 

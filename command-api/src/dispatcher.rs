@@ -144,7 +144,7 @@ impl Dispatcher {
         }
         let stream = target.unwrap_or_else(clock::id);
         let _turn = match ask.turn() {
-            Some(project) => Some(self.turns.take(project).await),
+            Some(project) => Some(self.turns.take(project.uuid()).await),
             None => None,
         };
         match self.attempt(&call, ask, stream).await {
@@ -160,6 +160,7 @@ impl Dispatcher {
     /// Loads, decides and appends, again while others come in between.
     async fn attempt<O: Ask>(&self, call: &Call<'_>, ask: &O, stream: Uuid) -> Result<Answer, DispatchError> {
         let tenant = call.caller.tenant;
+        let mut turn = None;
         for attempt in 1..=MAX_TRIES {
             let loaded = self.log.load::<O::Aggregate>(tenant, stream).await?;
             let expected = call.request.expected_version.filter(|_| loaded.version > 0);
@@ -209,6 +210,8 @@ impl Dispatcher {
                 Verdict::Conflict { version } if expected.is_some() => {
                     return Err(DispatchError::VersionMismatch { current: version });
                 }
+                // Behind the others of this process who lost as well; then only other processes can come in between.
+                Verdict::Conflict { .. } if turn.is_none() => turn = Some(self.turns.take(stream).await),
                 Verdict::Conflict { .. } => tokio::time::sleep(clock::backoff(attempt)).await,
             }
         }

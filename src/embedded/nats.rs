@@ -28,6 +28,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// A running private nats-server. [`Nats::stop`] it: merely dropped, it ends too, but nobody waits for it.
 pub struct Nats {
+    dir: PathBuf,
     child: Child,
     address: String,
     password: String,
@@ -52,6 +53,20 @@ impl Nats {
     /// # Errors
     /// When the program is missing, older than 2.9, or does not do its work; the message says what to do.
     pub async fn start(dir: &Path) -> Result<Self, EmbeddedError> {
+        Self::launch(dir, None, password()).await
+    }
+
+    /// Starts it again where it was, with the same credentials, after it has [failed](Nats::failed): its clients find it.
+    ///
+    /// # Errors
+    /// As [`Nats::start`].
+    pub async fn restart(&mut self) -> Result<(), EmbeddedError> {
+        *self = Self::launch(&self.dir, Some(&self.address), self.password.clone()).await?;
+        Ok(())
+    }
+
+    /// At `address`, or on a port of the server's own choice.
+    async fn launch(dir: &Path, address: Option<&str>, password: String) -> Result<Self, EmbeddedError> {
         let missing = EmbeddedError::Missing { program: PROGRAM, package: PROGRAM, variable: "NATS_URL" };
         let program = find(PROGRAM).ok_or(missing)?;
         let dir = private_dir(dir)?;
@@ -62,8 +77,7 @@ impl Nats {
             fs::remove_dir_all(&ports).map_err(EmbeddedError::io("remove", &ports))?;
         }
         private_dir(&ports)?;
-        let password = password();
-        let configuration = configure(&dir, &ports, &password)?;
+        let configuration = configure(&dir, &ports, address, &password)?;
         let log = dir.join("nats-server.log");
         let log_file = fresh_log(&log)?;
         privileges.hand_over(&dir)?;
@@ -71,7 +85,7 @@ impl Nats {
         command.arg("-c").arg(&configuration).current_dir(&dir);
         log_to(&mut command, log_file).map_err(EmbeddedError::io("write", &log))?;
         let child = Child::spawn(PROGRAM, command, Signal::TERM).await?;
-        let mut server = Self { child, address: String::new(), password, log };
+        let mut server = Self { dir, child, address: String::new(), password, log };
         server.ready(&ports).await?;
         Ok(server)
     }
@@ -154,11 +168,12 @@ fn read_address(ports: &Path) -> Option<String> {
     Some(address.to_owned())
 }
 
-fn configure(dir: &Path, ports: &Path, password: &str) -> Result<PathBuf, EmbeddedError> {
+fn configure(dir: &Path, ports: &Path, address: Option<&str>, password: &str) -> Result<PathBuf, EmbeddedError> {
     let path = dir.join("nats.conf");
     let quoted = |path: &Path| serde_json::Value::from(path.to_string_lossy().into_owned());
+    let listen = address.unwrap_or("127.0.0.1:-1");
     let text = format!(
-        "# Written at every start.\nhost: \"127.0.0.1\"\nport: -1\nports_file_dir: {}\n\
+        "# Written at every start.\nlisten: \"{listen}\"\nports_file_dir: {}\n\
          jetstream {{ store_dir: {} }}\nauthorization {{ user: {USER}, password: \"{password}\" }}\n",
         quoted(ports),
         quoted(dir),

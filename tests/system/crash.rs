@@ -118,3 +118,22 @@ async fn without_the_data_of_the_bus_nothing_is_lost() {
     assert_eq!(picture(&stage, &cards, &text(&moved, "position")).await, after);
     assert_sound(&installation.events(stage.tenant));
 }
+
+#[tokio::test]
+async fn a_bus_that_dies_is_started_again_and_nothing_stops() {
+    let installation = Installation::start(&[]);
+    let stage = Stage::set(&installation).await;
+    let nats = std::fs::read_dir(installation.data.join("nats/ports")).unwrap().next().unwrap().unwrap();
+    let name = nats.file_name().into_string().unwrap();
+    let pid: i32 = name.trim_start_matches("nats-server_").trim_end_matches(".ports").parse().unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+    let card = stage.card("Meanwhile", &writes("a", "a")).await;
+    let run = stage.run(&card).await;
+    assert_eq!(state(&stage.ended(&run).await), "succeeded");
+    let ready = async {
+        while stage.owner.send(http::Method::GET, "/readyz", &[], None).await.unwrap().status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::support::PATIENCE, ready).await.expect("the bus is there again");
+}
