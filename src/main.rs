@@ -9,7 +9,8 @@ use clap::Parser;
 async fn main() -> ExitCode {
     // One TLS provider for everything that speaks TLS; a second installation would be a defect, and is harmless.
     let _already = rustls::crypto::ring::default_provider().install_default();
-    match agentworks::cli::Cli::parse().run().await {
+    // Boxed: it holds everything that a process is made of.
+    match Box::pin(agentworks::cli::Cli::parse().run()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("agentworks: {error:#}");
