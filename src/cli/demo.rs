@@ -34,7 +34,7 @@ pub(super) struct Args {
 
 pub(super) async fn run(mut config: Config, args: Args) -> anyhow::Result<()> {
     // The demo has its own account of what happens; the log is for when something goes wrong.
-    "error".clone_into(&mut config.telemetry.log_filter);
+    "error,agentworks::http=off".clone_into(&mut config.telemetry.log_filter);
     let telemetry = telemetry::init(&config.telemetry, "agentworks")?;
     let options = Options { repository: args.repo, repository_token: args.repo_token, branch: args.branch };
     let mut screen = Screen::stdout();
