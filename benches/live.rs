@@ -28,6 +28,8 @@ fn main() {
 
 async fn run() {
     let installation = Installation::start(&[]);
+    // Not in the middle of starting.
+    tokio::time::sleep(Duration::from_secs(5)).await;
     println!("memory of the agentworks process, idle: {} MiB", resident_mib(installation.pid()));
     let stage = Stage::set(&installation).await;
     subscribers(&stage).await;
