@@ -1,16 +1,22 @@
-//! A trace goes through the dispatcher. In a process of its own: which spans are enabled is remembered for all threads of
-//! a process, and other tests have no tracing.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail by panicking")]
+//! What listens to tracing: a trace goes through the dispatcher, and no secret is logged. In a process of its own, one
+//! test at a time: whether a span is enabled is remembered for all threads of a process, by what the first of them thinks.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 #[path = "../api/support.rs"]
 #[expect(dead_code, reason = "shared with the API's tests, which use more of it")]
 mod support;
 
+mod secrets;
+
 use serde_json::json;
 use support::{World, id};
 
+/// Held by the test that runs.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn a_trace_goes_from_the_request_into_the_event() {
+    let _alone = ALONE.lock().await;
     use opentelemetry::trace::TracerProvider as _;
     use tracing_subscriber::layer::SubscriberExt as _;
 
