@@ -1,6 +1,6 @@
 //! What listens to tracing: a trace goes through the dispatcher, and no secret is logged. In a process of its own, one
 //! test at a time: whether a span is enabled is remembered for all threads of a process, by what the first of them thinks.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail by panicking")]
 
 #[path = "../api/support.rs"]
 #[expect(dead_code, reason = "shared with the API's tests, which use more of it")]
