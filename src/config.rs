@@ -46,6 +46,9 @@ pub struct Config {
     pub graphql: Graphql,
     /// The demonstration.
     pub demo: Demo,
+    /// Where a test has this process die.
+    #[serde(default)]
+    pub crash: Crash,
 }
 
 /// `[http]`
@@ -213,6 +216,14 @@ pub struct Demo {
     pub anthropic_api_key: Option<SecretString>,
     /// An account with `OpenAI`.
     pub openai_api_key: Option<SecretString>,
+}
+
+/// `[crash]`: for `tests/crash` alone, hence in no documentation of settings.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crash {
+    /// A point of [`outbox::crash::POINTS`], as `NAME` or `NAME:NTH`.
+    pub at: Option<String>,
 }
 
 /// Why there is no configuration.

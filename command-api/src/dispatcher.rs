@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::tenant::Tenant;
 use domain::{Actor, Decider, EventId, RefusalKind, TenantId};
 use metrics::counter;
-use outbox::{Append, Appended, Loaded, Log, LogError, NewEvent, Verdict, trace};
+use outbox::{Append, Appended, Loaded, Log, LogError, NewEvent, Verdict, crash, trace};
 use ring::digest;
 use schemas::{Cursor, Metadata};
 use tracing::{Instrument as _, Span, field};
@@ -203,8 +203,12 @@ impl Dispatcher {
                     .map(|event| NewEvent::of(EventId::from_uuid(clock::id()), event))
                     .collect::<Result<_, _>>()?,
             };
+            crash::point("command.decided");
             match self.log.append(append).await? {
-                Verdict::Stored(appended) => return Ok(answered(&appended, false)),
+                Verdict::Stored(appended) => {
+                    crash::point("command.stored");
+                    return Ok(answered(&appended, false));
+                }
                 Verdict::Repeated(appended) => return Ok(answered(&appended, true)),
                 Verdict::Mismatch => return Err(DispatchError::KeyReused),
                 Verdict::Conflict { version } if expected.is_some() => {

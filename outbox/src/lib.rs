@@ -6,6 +6,7 @@
 pub mod append;
 pub mod bus;
 pub mod consumer;
+pub mod crash;
 mod error;
 mod ids;
 mod log;

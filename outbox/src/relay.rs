@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{Bus, BusError, Log, LogError, message, trace};
+use crate::{Bus, BusError, Log, LogError, crash, message, trace};
 
 /// Messages that may wait for their acknowledgement at once.
 pub(crate) const WINDOW: usize = 512;
@@ -250,14 +250,17 @@ impl Relay {
             );
             return Ok(None);
         }
+        crash::point("relay.sending");
         let publish = PublishMessage::build().headers(message.headers).payload(message.payload);
         let ack = self.bus.jetstream().send_publish(message.subject, publish).await.map_err(stream_error)?;
+        crash::point("relay.sent");
         metrics::counter!("agentworks_relay_published_total").increment(1);
         Ok(Some(ack))
     }
 
     fn acknowledged(&mut self, (position, ack): (i64, Ack)) -> Result<(), RelayError> {
         let ack = ack.map_err(stream_error)?;
+        crash::point("relay.acknowledged");
         self.acked = position;
         if let Some(mark) = &mut self.mark {
             mark.sequence = mark.sequence.max(ack.sequence);

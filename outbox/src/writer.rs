@@ -14,7 +14,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::append::Sealed;
-use crate::{Append, LogError, Verdict};
+use crate::{Append, LogError, Verdict, crash};
 
 /// Appends that one statement takes at most.
 const MAX_GROUP: usize = 512;
@@ -155,9 +155,13 @@ impl Task {
             Some(connection) => connection,
             None => patient(self.options.connect()).await?,
         };
+        crash::point("append.sending");
         let result =
             patient(statement::execute(&mut connection, self.partition, self.notify, group.iter().map(|w| &w.sealed)))
                 .await;
+        if result.is_ok() {
+            crash::point("append.committed");
+        }
         if !result.as_ref().is_err_and(lost) {
             self.connection = Some(connection);
         }

@@ -58,6 +58,9 @@ impl Cli {
             return contracts::run(args);
         }
         let config = Config::load(self.config.as_deref()).context("the configuration is not usable")?;
+        if let Some(at) = &config.crash.at {
+            outbox::crash::arm(at)?;
+        }
         match self.command {
             Command::Up(args) => up::run(config, args).await,
             Command::Serve(args) => serve::run(config, args).await,

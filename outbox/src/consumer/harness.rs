@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{ApplyError, Consumer, Touched, advance, register};
-use crate::{Bus, Log, LogError, message, progress, trace};
+use crate::{Bus, Log, LogError, crash, message, progress, trace};
 
 /// Events that one page takes.
 const PAGE: usize = 500;
@@ -218,7 +218,9 @@ impl Harness {
             return Ok(None);
         }
         let touched = self.consumer.apply(&mut tx, page).await?;
+        crash::point("consumer.applied");
         tx.commit().await?;
+        crash::point("consumer.committed");
         let events = u64::try_from(page.len()).unwrap_or(u64::MAX);
         metrics::counter!("agentworks_consumer_events_total", "consumer" => self.consumer.name()).increment(events);
         Ok(Some(touched))

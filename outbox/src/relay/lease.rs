@@ -6,6 +6,8 @@ use sqlx::PgPool;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::crash;
+
 /// A row of `log.leases`. The database's clock decides.
 pub(super) struct Lease {
     pool: PgPool,
@@ -42,6 +44,9 @@ impl Lease {
         .await?
         .rows_affected()
             > 0;
+        if held {
+            crash::point("relay.leased");
+        }
         self.renewed = held.then_some(asked);
         Ok(held)
     }

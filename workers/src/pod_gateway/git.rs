@@ -14,6 +14,7 @@ use axum::response::{IntoResponse as _, Response};
 use command_api::vault::VaultError;
 use domain::run::Task;
 use futures::{StreamExt as _, TryStreamExt as _};
+use outbox::crash;
 use secrecy::SecretString;
 use tracing::{debug, warn};
 
@@ -192,8 +193,11 @@ impl Gateway {
                 request = request.header(name, value);
             }
         }
+        if ask == Ask::Push {
+            crash::point("push.passing");
+        }
         match request.send().await {
-            Ok(answer) => pass_back(answer),
+            Ok(answer) => pass_back(answer, ask),
             Err(error) => {
                 let problem = describe(&error);
                 warn!(error = problem, run = %pod.claims.run, "a repository cannot be reached");
@@ -204,7 +208,7 @@ impl Gateway {
 }
 
 /// The repository's answer. Its refusals are ours to explain: they are about the tenant's credential, not the pod's.
-fn pass_back(answer: reqwest::Response) -> Response {
+fn pass_back(answer: reqwest::Response, ask: Ask) -> Response {
     let status = answer.status();
     let problem = match status {
         StatusCode::OK => None,
@@ -228,6 +232,12 @@ fn pass_back(answer: reqwest::Response) -> Response {
             headers.insert(name, value.clone());
         }
     }
-    let body = answer.bytes_stream().map_err(|error| io::Error::other(describe(&error)));
+    let end = futures::stream::once(async move {
+        if ask == Ask::Push {
+            crash::point("push.done");
+        }
+        Ok(Bytes::new())
+    });
+    let body = answer.bytes_stream().map_err(|error| io::Error::other(describe(&error))).chain(end);
     (status, headers, Body::from_stream(body)).into_response()
 }

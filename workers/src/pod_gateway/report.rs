@@ -7,6 +7,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, StatusCode};
 use domain::run::{FailureKind, Run, RunCommand, Task, TaskOutcome};
 use domain::value::{Reason, Text};
+use outbox::crash;
 use schemas::pod::{Failure, Report, STEP_DETAIL_BYTES};
 use tracing::warn;
 
@@ -37,7 +38,9 @@ pub(super) async fn result(
         },
     };
     let step = if matches!(command, RunCommand::Succeed { .. }) { "succeed" } else { "fail" };
+    crash::point("result.checked");
     gateway.tell(&pod, step, command).await?;
+    crash::point("result.recorded");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -15,8 +15,8 @@ use domain::card::Card;
 use domain::id::{ProjectId, RunId};
 use domain::process::run_card::{self, Reaction};
 use domain::run::{Run, RunCommand, RunEvent};
-use outbox::Log;
 use outbox::consumer::{ApplyError, Consumer, Touched};
+use outbox::{Log, crash};
 use schemas::Recorded;
 use sqlx::PgConnection;
 
@@ -128,6 +128,7 @@ impl Consumer for RunCard {
                 Self::carry_out(tx, event, reaction).await?;
             }
         }
+        crash::point("process.planned");
         Ok(Touched::default())
     }
 

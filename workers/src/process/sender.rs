@@ -9,6 +9,7 @@ use std::sync::Arc;
 use command_api::{Caller, DispatchError};
 use domain::TenantId;
 use domain::id::{CommandId, EventId};
+use outbox::crash;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,10 @@ pub(crate) async fn send_next(pool: &PgPool, control: &Control) -> Result<bool, 
     let Some(row) = row else { return Ok(false) };
     let (id, tries): (i64, i32) = (row.try_get("id")?, row.try_get("tries")?);
     match dispatch(&row, control).await {
-        Ok(()) => delete(&mut tx, id).await?,
+        Ok(()) => {
+            crash::point("process.dispatched");
+            delete(&mut tx, id).await?;
+        }
         Err(error) => {
             warn!(%error, tries, "an outgoing command is tried again later");
             postpone(&mut tx, id, tries).await?;

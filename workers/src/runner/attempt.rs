@@ -15,7 +15,7 @@ use access::PodGrant;
 use domain::environment::{EnvironmentCommand, Purpose};
 use domain::run::{Run, RunCommand, Task, Timeout};
 use domain::value::Reason;
-use outbox::trace;
+use outbox::{crash, trace};
 use secrecy::SecretString;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -115,10 +115,12 @@ impl Attempt {
         if !self.tell_environment("request", &request).await {
             return false;
         }
+        crash::point("environment.requested");
         let command = RunCommand::Dispatch { attempt, environment };
         let step = format!("dispatch/{environment}");
         let told = self.runner.control.tell_run(tenant, run, (attempt, &step), origin, &command).await;
         if told.is_ok() {
+            crash::point("environment.dispatched");
             return true;
         }
         if settled("dispatching an attempt", run, &told) {
@@ -141,6 +143,7 @@ impl Attempt {
         let handle = started
             .map_err(|_| format!("it was not made within {} s", bound.as_secs()))?
             .map_err(|error| error.to_string())?;
+        crash::point("environment.started");
         info!(confinement = ?handle.confinement(), "the pod was started");
         self.tell_environment("ready", &EnvironmentCommand::MarkReady { confinement: handle.confinement() }).await;
         Ok(handle)
@@ -247,6 +250,7 @@ impl Attempt {
         let asked = Instant::now();
         match queue::extend(&self.runner.pool, tenant, run, environment, lease).await {
             Ok(Lease::Held { pod_silent }) => {
+                crash::point("job.extended");
                 *trusted_until = asked + lease;
                 let silent = pod_silent.filter(|silent| *silent > POD_SILENCE)?;
                 Some(Ending::Silent(silent))

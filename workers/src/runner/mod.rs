@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use access::SigningKey;
 use domain::EnvironmentId;
+use outbox::crash;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,10 @@ impl Runner {
     async fn claim(&self) -> Result<Option<queue::Job>, sqlx::Error> {
         let WorkerSettings { holder, lease, max_runs_per_tenant, .. } = self.settings;
         let environment = EnvironmentId::from_uuid(ids::fresh());
-        queue::claim(&self.pool, holder, environment, lease, max_runs_per_tenant).await
+        let job = queue::claim(&self.pool, holder, environment, lease, max_runs_per_tenant).await?;
+        if job.is_some() {
+            crash::point("job.claimed");
+        }
+        Ok(job)
     }
 }
