@@ -10,6 +10,7 @@ use domain::{Actor, Event, ProjectId, TenantId, WorkspaceId};
 use futures::StreamExt as _;
 use outbox::{Append, Log, NewEvent, Verdict};
 use schemas::Metadata;
+use schemas::evidence::Hash;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -37,7 +38,7 @@ pub(crate) fn append<E: Event>(tenant: TenantId, aggregate_type: &'static str, s
         aggregate_type,
         stream,
         expected_version: 0,
-        expected_chain: [0; 32],
+        expected_chain: Hash::ZERO,
         events: events.iter().map(new).collect(),
     }
 }

@@ -1,53 +1,16 @@
 //! What is given to the log, and what it answers.
-//!
-//! # Digest and chain
-//!
-//! Every event carries two SHA-256 values, made here and stored beside it, so that an auditor can check an export
-//! without us.
-//!
-//! `digest` covers everything that is known before the append. It is the SHA-256 of these fields in this order, each as
-//! its length in bytes (unsigned 32 bits, big-endian) followed by its bytes; an absent field is the length `0xFFFF_FFFF`
-//! alone. Integers are big-endian, UUIDs their 16 bytes, texts UTF-8, times microseconds since 1970 in 64 bits.
-//!
-//! | # | field | bytes |
-//! |---|---|---|
-//! | 1 | `agentworks/event/1` | text |
-//! | 2 | tenant | 16 |
-//! | 3 | event id | 16 |
-//! | 4 | aggregate type | text |
-//! | 5 | stream | 16 |
-//! | 6 | version in the stream | signed 64 bits |
-//! | 7 | event type | text |
-//! | 8 | event version | unsigned 16 bits |
-//! | 9 | actor | text |
-//! | 10 | command | 16 |
-//! | 11 | correlation | 16 |
-//! | 12 | causation | 16 or absent |
-//! | 13 | traceparent | text or absent |
-//! | 14 | occurred at | signed 64 bits |
-//! | 15 | payload, as stored | text |
-//! | 16 | meta, as stored | text |
-//!
-//! `chain` is the SHA-256 of the 32 bytes of the stream's previous chain (zeros before the first event) followed by the
-//! 32 bytes of the digest.
 
 use std::sync::Arc;
 
 use domain::{Event, EventId};
 use schemas::Metadata;
-use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
+use schemas::evidence::{Digested, Hash, What, digest, link};
 use uuid::Uuid;
 
 use crate::LogError;
 
 /// Events that one append may hold.
 pub const MAX_EVENTS: usize = 100;
-
-/// The first field of every digest.
-const FRAME: &str = "agentworks/event/1";
-/// The `meta` of every event so far: nothing beside the columns.
-pub(crate) const META: &str = "{}";
 
 /// The events of one command on one stream.
 #[derive(Debug, Clone)]
@@ -63,7 +26,7 @@ pub struct Append {
     /// The version that the decision saw; 0 when the stream did not exist.
     pub expected_version: i64,
     /// The chain at that version; zeros when the stream did not exist.
-    pub expected_chain: [u8; 32],
+    pub expected_chain: Hash,
     /// What happened, 1 to [`MAX_EVENTS`].
     pub events: Vec<NewEvent>,
 }
@@ -129,7 +92,7 @@ pub struct Appended {
 pub(crate) struct Sealed {
     pub(crate) append: Append,
     /// `(digest, chain)` of each event.
-    pub(crate) proofs: Vec<([u8; 32], [u8; 32])>,
+    pub(crate) proofs: Vec<(Hash, Hash)>,
     /// About how many bytes it takes in a statement.
     pub(crate) bytes: usize,
 }
@@ -148,100 +111,25 @@ impl Sealed {
         if let Ok(occurred_at) = append.metadata.occurred_at.replace_nanosecond(kept) {
             append.metadata.occurred_at = occurred_at;
         }
+        let actor = append.metadata.actor.to_string();
         let mut chain = append.expected_chain;
         let mut proofs = Vec::with_capacity(count);
         for (event, version) in append.events.iter().zip(append.expected_version + 1..) {
-            let digest = digest(&Digested {
-                metadata: &append.metadata,
-                id: event.id,
+            let what = What {
+                id: event.id.uuid(),
                 aggregate_type: append.aggregate_type,
                 stream: append.stream,
                 version,
                 event_type: event.event_type,
                 event_version: event.event_version,
                 payload: &event.payload,
-                meta: META,
-            });
+            };
+            let digest = digest(&Digested::of(&append.metadata, &actor, what));
             chain = link(&chain, &digest);
             proofs.push((digest, chain));
         }
         let bytes = append.events.iter().map(|event| event.payload.len() + EVENT_OVERHEAD).sum();
         Ok(Self { append, proofs, bytes })
-    }
-}
-
-/// What a [`digest`] covers.
-#[derive(Debug, Clone, Copy)]
-pub struct Digested<'a> {
-    /// Who, why and when.
-    pub metadata: &'a Metadata,
-    /// The event's id.
-    pub id: EventId,
-    /// The aggregate, such as `card`.
-    pub aggregate_type: &'a str,
-    /// The aggregate's id.
-    pub stream: Uuid,
-    /// The place in the stream, from 1.
-    pub version: i64,
-    /// The event's name.
-    pub event_type: &'a str,
-    /// The version of the payload.
-    pub event_version: u16,
-    /// The payload as stored.
-    pub payload: &'a str,
-    /// The rest as stored.
-    pub meta: &'a str,
-}
-
-/// The digest of an event, framed as the module says.
-pub fn digest(event: &Digested<'_>) -> [u8; 32] {
-    let Digested { metadata, .. } = event;
-    let mut hash = Framed(Sha256::new());
-    hash.field(FRAME.as_bytes());
-    hash.field(metadata.tenant.uuid().as_bytes());
-    hash.field(event.id.uuid().as_bytes());
-    hash.field(event.aggregate_type.as_bytes());
-    hash.field(event.stream.as_bytes());
-    hash.field(&event.version.to_be_bytes());
-    hash.field(event.event_type.as_bytes());
-    hash.field(&event.event_version.to_be_bytes());
-    hash.field(metadata.actor.to_string().as_bytes());
-    hash.field(metadata.command.uuid().as_bytes());
-    hash.field(metadata.correlation.as_bytes());
-    hash.optional(metadata.causation.map(|id| id.uuid().into_bytes()).as_ref().map(<[u8; 16]>::as_slice));
-    hash.optional(metadata.traceparent.as_deref().map(str::as_bytes));
-    hash.field(&micros(metadata.occurred_at).to_be_bytes());
-    hash.field(event.payload.as_bytes());
-    hash.field(event.meta.as_bytes());
-    hash.0.finalize().into()
-}
-
-/// The chain after an event: SHA-256(previous ‖ digest).
-pub fn link(previous: &[u8; 32], digest: &[u8; 32]) -> [u8; 32] {
-    Sha256::new().chain_update(previous).chain_update(digest).finalize().into()
-}
-
-/// Microseconds since 1970, rounded down.
-fn micros(at: OffsetDateTime) -> i64 {
-    // A date of this type lies within ±9999 years: its microseconds fit into 64 bits.
-    i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000)).unwrap_or(i64::MAX)
-}
-
-struct Framed(Sha256);
-
-impl Framed {
-    fn field(&mut self, bytes: &[u8]) {
-        // Postgres holds no value of 4 GiB, so the length of one that is stored always fits.
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX - 1);
-        self.0.update(length.to_be_bytes());
-        self.0.update(bytes);
-    }
-
-    fn optional(&mut self, bytes: Option<&[u8]>) {
-        match bytes {
-            Some(bytes) => self.field(bytes),
-            None => self.0.update(u32::MAX.to_be_bytes()),
-        }
     }
 }
 
@@ -267,7 +155,7 @@ mod tests {
             aggregate_type: "card",
             stream: Uuid::from_u128(4),
             expected_version: 0,
-            expected_chain: [0; 32],
+            expected_chain: Hash::ZERO,
             events: vec![NewEvent {
                 id: EventId::from_uuid(Uuid::from_u128(5)),
                 event_type: "CardArchived",
@@ -281,9 +169,8 @@ mod tests {
     fn the_framing_is_fixed() {
         // Made by hand in another language from the table above; it may never change.
         let sealed = Sealed::new(append()).unwrap();
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert_eq!(hex(&sealed.proofs[0].0), "7300e3e95ce903a80573df94522afdadcd10847e6d2d2f7f0c033252f930c858");
-        assert_eq!(hex(&sealed.proofs[0].1), "dc89acd09e50bb48629b3c88fa8c82d04ae5e552610b4c9eb03ee5406aca010f");
+        assert_eq!(sealed.proofs[0].0.to_string(), "7300e3e95ce903a80573df94522afdadcd10847e6d2d2f7f0c033252f930c858");
+        assert_eq!(sealed.proofs[0].1.to_string(), "dc89acd09e50bb48629b3c88fa8c82d04ae5e552610b4c9eb03ee5406aca010f");
     }
 
     #[test]

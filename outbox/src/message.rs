@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use domain::EventId;
+use schemas::evidence::Hash;
 use schemas::subject::{self, header};
 use schemas::{Metadata, Recorded};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,8 @@ struct Envelope<'a> {
     metadata: Cow<'a, Metadata>,
     #[serde(with = "time::serde::rfc3339")]
     recorded_at: OffsetDateTime,
+    digest: Hash,
+    chain: Hash,
 }
 
 /// What is published for an event.
@@ -58,6 +61,8 @@ pub(crate) fn encode(event: &Recorded) -> Result<Message, serde_json::Error> {
         event_version: event.event_version,
         metadata: Cow::Borrowed(&event.metadata),
         recorded_at: event.recorded_at,
+        digest: event.digest,
+        chain: event.chain,
     })?;
     let time = event.metadata.occurred_at.format(&Rfc3339).map_err(serde::ser::Error::custom)?;
     let id = event.id.to_string();
@@ -105,6 +110,8 @@ pub(crate) fn decode(message: &async_nats::Message) -> Option<Recorded> {
         event_version: envelope.event_version,
         metadata: envelope.metadata.into_owned(),
         recorded_at: envelope.recorded_at,
+        digest: envelope.digest,
+        chain: envelope.chain,
         payload: RawValue::from_string(payload.to_owned()).ok()?,
     })
 }
@@ -137,6 +144,8 @@ mod tests {
                 occurred_at: time::macros::datetime!(2026-11-20 12:00:00.123456 UTC),
             },
             recorded_at: time::macros::datetime!(2026-11-20 12:00:01 UTC),
+            digest: Hash([7; 32]),
+            chain: Hash([8; 32]),
             payload: RawValue::from_string(r#"{"to": "done"}"#.to_owned()).unwrap(),
         };
         let encoded = encode(&event).unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::id::CommandId;
 use domain::{Decider, EventId, TenantId};
+use schemas::evidence::Hash;
 use schemas::{Metadata, Recorded};
 use serde_json::value::RawValue;
 use sqlx::Row as _;
@@ -24,7 +25,7 @@ pub struct Loaded<A> {
     /// The position of its last event; 0 when it does not exist.
     pub position: i64,
     /// The chain after its last event; zeros when it does not exist.
-    pub chain: [u8; 32],
+    pub chain: Hash,
 }
 
 /// A command that was appended before.
@@ -41,7 +42,8 @@ macro_rules! events {
     ($rest:literal) => {
         concat!(
             "SELECT partition, position, tenant, id, aggregate_type, stream, version, event_type, event_version, actor, \
-             command, correlation, causation, traceparent, occurred_at, recorded_at, payload FROM log.events ",
+             command, correlation, causation, traceparent, occurred_at, recorded_at, digest, chain, payload \
+             FROM log.events ",
             $rest
         )
     };
@@ -61,7 +63,7 @@ impl Log {
         .bind(stream)
         .fetch_all(self.app_pool())
         .await?;
-        let mut loaded = Loaded { state: A::default(), version: 0, position: 0, chain: [0; 32] };
+        let mut loaded = Loaded { state: A::default(), version: 0, position: 0, chain: Hash::ZERO };
         for row in &rows {
             let name: &str = row.try_get("event_type")?;
             let event = schemas::event::decode_payload::<A>(name, event_version(row)?, row.try_get("payload")?)
@@ -71,7 +73,7 @@ impl Log {
         if let Some(last) = rows.last() {
             loaded.version = last.try_get("version")?;
             loaded.position = last.try_get("position")?;
-            loaded.chain = hash(last.try_get("chain")?)?;
+            loaded.chain = Hash(hash(last.try_get("chain")?)?);
         }
         Ok(loaded)
     }
@@ -187,6 +189,8 @@ fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
             occurred_at: row.try_get("occurred_at")?,
         },
         recorded_at: row.try_get::<OffsetDateTime, _>("recorded_at")?,
+        digest: Hash(hash(row.try_get("digest")?)?),
+        chain: Hash(hash(row.try_get("chain")?)?),
         payload: payload.0,
     })
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use cqrs_es::{Aggregate, AggregateContext, AggregateError, EventEnvelope, EventStore};
 use domain::{Actor, Decider, DecodeError, TenantId};
 use schemas::Metadata;
+use schemas::evidence::Hash;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -54,7 +55,7 @@ pub struct LogContext<A> {
     /// The version that was loaded; 0 when it did not exist.
     pub version: i64,
     /// The chain at that version.
-    pub chain: [u8; 32],
+    pub chain: Hash,
     /// Its state, with what the command does to it.
     pub aggregate: A,
 }

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::evidence::{self, Digested, Hash, What};
+
 /// What is known of an event besides what happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Metadata {
@@ -60,12 +62,30 @@ pub struct Recorded {
     #[serde(with = "time::serde::rfc3339")]
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub recorded_at: OffsetDateTime,
+    /// SHA-256 over all that was known of the event before the append, in a fixed framing (`schemas::evidence`).
+    pub digest: Hash,
+    /// The stream's chain after this event: SHA-256 of the chain before it and the digest.
+    pub chain: Hash,
     /// What happened, as the bytes that were stored.
     #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub payload: Box<RawValue>,
 }
 
 impl Recorded {
+    /// The digest that an event with this content has. When [`Recorded::digest`] is another, the event was altered.
+    pub fn expected_digest(&self) -> Hash {
+        let what = What {
+            id: self.id.uuid(),
+            aggregate_type: &self.aggregate_type,
+            stream: self.stream,
+            version: self.version,
+            event_type: &self.event_type,
+            event_version: self.event_version,
+            payload: self.payload.get(),
+        };
+        evidence::digest(&Digested::of(&self.metadata, &self.metadata.actor.to_string(), what))
+    }
+
     /// The event as aggregate `A` knows it, lifted from an older version where needed; `None` when it is another
     /// aggregate's.
     ///

@@ -6,6 +6,7 @@ pub mod context;
 pub mod contracts;
 pub mod cursor;
 pub mod event;
+pub mod evidence;
 pub mod pod;
 pub mod subject;
 

@@ -23,6 +23,7 @@ use domain::run::{Run, RunCommand, RunEvent, Task};
 use domain::value::{BaseUrl, Branch, LaneKey, ModelName, Name, RepositoryUrl, SecretRef, Text, Title};
 use domain::{Actor, Decider, EnvironmentId, ProjectId, RunId, TenantId};
 use outbox::{Append, Log, LogSettings, NewEvent, Verdict};
+use schemas::evidence::Hash;
 use schemas::{Cursor, Metadata};
 use secrecy::SecretString;
 use sqlx::PgPool;
@@ -139,7 +140,7 @@ impl World {
             aggregate_type: A::TYPE,
             stream,
             expected_version: 0,
-            expected_chain: [0; 32],
+            expected_chain: Hash::ZERO,
             events: events.collect(),
         };
         assert!(matches!(self.log.append(append).await.unwrap(), Verdict::Stored(_)));

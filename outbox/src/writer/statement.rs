@@ -1,11 +1,12 @@
 //! The one statement that writes the log: a call of `log.append`.
 
+use schemas::evidence::META;
 use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::append::{META, Sealed};
+use crate::append::Sealed;
 use crate::{Appended, Verdict};
 
 const APPEND: &str = "SELECT verdict, type, stream, version, position FROM log.append($1, $2, $3, $4, $5, $6, $7, $8, \
@@ -50,7 +51,7 @@ impl<'a> Rows<'a> {
             self.aggregate_type.push(append.aggregate_type);
             self.stream.push(append.stream);
             self.expected_version.push(append.expected_version);
-            self.expected_chain.push(&append.expected_chain);
+            self.expected_chain.push(&append.expected_chain.0);
             self.actor.push(actor.clone());
             self.correlation.push(metadata.correlation);
             self.causation.push(metadata.causation.map(domain::Id::uuid));
@@ -62,8 +63,8 @@ impl<'a> Rows<'a> {
             self.event_version.push(event.event_version.into());
             self.payload.push(&event.payload);
             self.meta.push(META);
-            self.digest.push(digest);
-            self.chain.push(chain);
+            self.digest.push(&digest.0);
+            self.chain.push(&chain.0);
             self.last.push(false);
         }
         // An append has at least one event.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::tenant::Tenant;
 use futures::future::join_all;
 use outbox::{Append, Appended, Log, LogError, Verdict};
+use schemas::evidence::{Hash, link};
 use sqlx::Connection as _;
 use tokio::task::JoinSet;
 
@@ -84,20 +85,11 @@ async fn what_is_stored_is_what_was_given() {
     let loaded = log.load::<Tenant>(tenant, stream).await.unwrap();
     assert_eq!((loaded.version, loaded.position), (3, 3));
     // The chain of what was read is the chain that was stored.
-    let mut chain = [0; 32];
+    let mut chain = Hash::ZERO;
     for event in &events {
-        let digest = outbox::append::digest(&outbox::append::Digested {
-            metadata: &event.metadata,
-            id: event.id,
-            aggregate_type: &event.aggregate_type,
-            stream: event.stream,
-            version: event.version,
-            event_type: &event.event_type,
-            event_version: event.event_version,
-            payload: event.payload.get(),
-            meta: "{}",
-        });
-        chain = outbox::append::link(&chain, &digest);
+        assert_eq!(event.digest, event.expected_digest());
+        chain = link(&chain, &event.digest);
+        assert_eq!(event.chain, chain);
     }
     assert_eq!(loaded.chain, chain);
     assert_eq!(log.read_tenant(tenant, 1, 10).await.unwrap().len(), 2);
@@ -145,9 +137,9 @@ async fn a_stream_that_moved_on_is_a_conflict() {
     assert_eq!(log.append(first(tenant, stream, 1)).await.unwrap(), Verdict::Conflict { version: 2 });
     let ahead = Append { expected_version: 3, ..next(&log, tenant, stream, 1).await };
     assert_eq!(log.append(ahead).await.unwrap(), Verdict::Conflict { version: 2 });
-    let forked = Append { expected_chain: [9; 32], ..next(&log, tenant, stream, 1).await };
+    let forked = Append { expected_chain: Hash([9; 32]), ..next(&log, tenant, stream, 1).await };
     assert_eq!(log.append(forked).await.unwrap(), Verdict::Conflict { version: 2 });
-    let from_nothing = Append { expected_chain: [9; 32], ..first(tenant, uuid(), 1) };
+    let from_nothing = Append { expected_chain: Hash([9; 32]), ..first(tenant, uuid(), 1) };
     assert_eq!(log.append(from_nothing).await.unwrap(), Verdict::Conflict { version: 0 });
     let other_type = Append { aggregate_type: "card", ..next(&log, tenant, stream, 1).await };
     assert_eq!(log.append(other_type).await.unwrap(), Verdict::Conflict { version: 2 });

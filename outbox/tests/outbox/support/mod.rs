@@ -14,6 +14,7 @@ use domain::{Actor, EventId, TenantId};
 pub(crate) use nats::Nats;
 use outbox::{Append, Log, LogSettings, NewEvent, Verdict};
 use schemas::Metadata;
+use schemas::evidence::Hash;
 pub(crate) use server::Database;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -64,7 +65,7 @@ pub(crate) fn first(tenant: TenantId, stream: Uuid, count: usize) -> Append {
         aggregate_type: "tenant",
         stream,
         expected_version: 0,
-        expected_chain: [0; 32],
+        expected_chain: Hash::ZERO,
         events: (0..count).map(event).collect(),
     }
 }
