@@ -56,8 +56,9 @@ impl Log {
     /// [`LogError::Database`]; [`LogError::Decode`] or [`LogError::Row`] when an event makes no sense to this release.
     pub async fn load<A: Decider>(&self, tenant: TenantId, stream: Uuid) -> Result<Loaded<A>, LogError> {
         let rows = sqlx::query(
-            "SELECT id, version, position, chain, event_type, event_version, payload::text FROM log.load($1, $2, $3)",
+            "SELECT id, version, position, chain, event_type, event_version, payload::text FROM log.load($1, $2, $3, $4)",
         )
+        .bind(self.partition_of(tenant))
         .bind(tenant.uuid())
         .bind(A::TYPE)
         .bind(stream)
@@ -120,12 +121,14 @@ impl Log {
     pub async fn read_tenant(&self, tenant: TenantId, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
         let mut tx = begin(self.app_pool()).await?;
         set_tenant(&mut tx, tenant).await?;
-        let rows = sqlx::query(events!("WHERE tenant = $1 AND position > $2 ORDER BY position LIMIT $3"))
-            .bind(tenant.uuid())
-            .bind(after)
-            .bind(limit)
-            .fetch_all(&mut *tx)
-            .await?;
+        let rows =
+            sqlx::query(events!("WHERE partition = $1 AND tenant = $2 AND position > $3 ORDER BY position LIMIT $4"))
+                .bind(self.partition_of(tenant))
+                .bind(tenant.uuid())
+                .bind(after)
+                .bind(limit)
+                .fetch_all(&mut *tx)
+                .await?;
         tx.commit().await?;
         rows.iter().map(recorded).collect()
     }
@@ -143,13 +146,19 @@ impl Log {
     ) -> Result<Vec<Recorded>, LogError> {
         let mut tx = begin(self.app_pool()).await?;
         set_tenant(&mut tx, tenant).await?;
-        let rows = sqlx::query(events!("WHERE tenant = $1 AND stream = $2 AND version > $3 ORDER BY version LIMIT $4"))
-            .bind(tenant.uuid())
-            .bind(stream)
-            .bind(after_version)
-            .bind(limit)
-            .fetch_all(&mut *tx)
-            .await?;
+        let rows = sqlx::query(events!(
+            "WHERE partition = $1 AND tenant = $2 AND stream = $3 AND version > $4 \
+             AND position >= (SELECT first_position FROM log.streams WHERE tenant = $2 AND stream = $3) \
+             AND position <= (SELECT position FROM log.streams WHERE tenant = $2 AND stream = $3) \
+             ORDER BY version LIMIT $5"
+        ))
+        .bind(self.partition_of(tenant))
+        .bind(tenant.uuid())
+        .bind(stream)
+        .bind(after_version)
+        .bind(limit)
+        .fetch_all(&mut *tx)
+        .await?;
         tx.commit().await?;
         rows.iter().map(recorded).collect()
     }

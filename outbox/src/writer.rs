@@ -1,53 +1,47 @@
 //! Group commit: one task a partition takes all appends that wait and sends them as one statement.
 //!
-//! No timer: a lone append goes at once, and while a group is under way the next one gathers. Each append gets its own
-//! verdict. When a statement fails, each append of its group is tried once alone, so that a bad one fails by itself. When the
+//! No timer: a lone append goes at once, and while a group is under way the next one gathers. A group is stored as a whole;
+//! when some of it cannot be, those get their verdicts and the others are sent again, so that each append has its own. When a
+//! statement fails, each append of its group is tried once alone, so that a bad one fails by itself. When the
 //! connection is lost in the middle, nobody knows what happened; the group is sent once more, and the command ids tell.
 
+mod lanes;
 mod statement;
 
-use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
+use self::lanes::{Lanes, Waiting};
+use self::statement::Answer;
 use crate::append::Sealed;
-use crate::{Append, LogError, Verdict, crash};
+use crate::{Append, Appended, LogError, Verdict, crash};
 
-/// Appends that one statement takes at most.
-const MAX_GROUP: usize = 512;
-/// Bytes of events that one statement takes, about; a single append may be larger.
-const MAX_GROUP_BYTES: usize = 4 << 20;
-/// Appends that may wait before callers have to.
-const QUEUE: usize = 2 * MAX_GROUP;
 /// How long a statement may take before its connection counts as lost. The server gives up first.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SERVER_PATIENCE: &str = "15s";
+/// How often a group is sent that was refused although nothing stands in its way any more.
+const TRIES: usize = 5;
 
 /// The way to the writer task of one partition. The task ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    queue: mpsc::Sender<Waiting>,
+    lanes: Arc<Lanes>,
     appended: watch::Receiver<i64>,
-}
-
-/// An append whose caller waits.
-#[derive(Debug)]
-struct Waiting {
-    sealed: Sealed,
-    answer: oneshot::Sender<Result<Verdict, LogError>>,
 }
 
 impl Writer {
     /// Starts the task. It connects when there is something to write.
     pub(crate) fn start(options: PgConnectOptions, partition: i32, notify: bool) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
+        let lanes = Arc::new(Lanes::new());
         let (progress, appended) = watch::channel(0);
         let options = options.options([("statement_timeout", SERVER_PATIENCE)]);
-        tokio::spawn(Task { options, partition, notify, connection: None, progress }.run(waiting));
-        Self { queue, appended }
+        let task = Task { lanes: Arc::clone(&lanes), options, partition, notify, connection: None, progress };
+        tokio::spawn(task.run());
+        Self { lanes, appended }
     }
 
     /// The highest position appended through this writer, as it grows.
@@ -55,16 +49,20 @@ impl Writer {
         self.appended.clone()
     }
 
-    /// Waits for room in the queue, then for the verdict.
+    /// Waits for room among the tenant's appends, then for the verdict.
     pub(crate) async fn append(&self, append: Append) -> Result<Verdict, LogError> {
-        let (answer, verdict) = oneshot::channel();
-        let waiting = Waiting { sealed: Sealed::new(append)?, answer };
-        self.queue.send(waiting).await.map_err(|_| LogError::Stopped)?;
-        verdict.await.map_err(|_| LogError::Stopped)?
+        self.lanes.append(Sealed::new(append)?).await
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.lanes.close();
     }
 }
 
 struct Task {
+    lanes: Arc<Lanes>,
     options: PgConnectOptions,
     partition: i32,
     notify: bool,
@@ -72,74 +70,100 @@ struct Task {
     progress: watch::Sender<i64>,
 }
 
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.lanes.abandon();
+    }
+}
+
 impl Task {
-    async fn run(mut self, mut queue: mpsc::Receiver<Waiting>) {
-        let mut waiting = VecDeque::new();
-        loop {
-            if waiting.is_empty() {
-                let Some(first) = queue.recv().await else { return };
-                waiting.push_back(first);
-            }
-            while waiting.len() < MAX_GROUP {
-                let Ok(next) = queue.try_recv() else { break };
-                waiting.push_back(next);
-            }
-            let group = take_group(&mut waiting);
+    async fn run(mut self) {
+        while let Some(group) = self.lanes.next_group().await {
             metrics::histogram!("agentworks_append_group_size").record(u32::try_from(group.len()).unwrap_or(u32::MAX));
             self.write(group).await;
+            // Whoever was answered and has more to say says it now, and is not one group late.
+            tokio::task::yield_now().await;
         }
     }
 
     /// Answers every append of a group.
     async fn write(&mut self, group: Vec<Waiting>) {
-        match self.send(&group).await {
-            Ok(verdicts) => self.answer(group, verdicts),
-            Err(error) if group.len() == 1 || lost(&error) => {
-                let error = LogError::from(error);
-                tracing::warn!(partition = self.partition, appends = group.len(), %error, "append failed");
-                for waiting in group {
-                    // A caller that has gone away wants no answer.
-                    let _ = waiting.answer.send(Err(error.clone()));
+        let mut tries = 0;
+        let mut groups = vec![group];
+        while let Some(group) = groups.pop() {
+            match self.send(&group).await {
+                Ok(Answer::Stored { before }) => self.stored(group, before),
+                Ok(Answer::Refused(refusals)) if refusals.is_empty() && tries == TRIES => {
+                    fail(
+                        group,
+                        &LogError::from(sqlx::Error::Protocol("log.append refuses and gives no reason".to_owned())),
+                    );
                 }
-            }
-            Err(error) => {
-                tracing::warn!(partition = self.partition, appends = group.len(), %error, "a group of appends failed; trying each alone");
-                for waiting in group {
-                    let alone = vec![waiting];
-                    match self.send(&alone).await {
-                        Ok(verdicts) => self.answer(alone, verdicts),
-                        Err(error) => {
-                            let error = LogError::from(error);
-                            for waiting in alone {
-                                let _ = waiting.answer.send(Err(error.clone()));
-                            }
-                        }
-                    }
+                Ok(Answer::Refused(refusals)) => {
+                    tries += usize::from(refusals.is_empty());
+                    groups.extend(self.refused(group, refusals));
+                }
+                Err(error) if group.len() > 1 && !lost(&error) => {
+                    tracing::warn!(partition = self.partition, appends = group.len(), %error, "a group of appends failed; trying each alone");
+                    groups.extend(group.into_iter().rev().map(|waiting| vec![waiting]));
+                }
+                Err(error) => {
+                    let error = LogError::from(error);
+                    tracing::warn!(partition = self.partition, appends = group.len(), %error, "append failed");
+                    fail(group, &error);
                 }
             }
         }
     }
 
-    fn answer(&self, group: Vec<Waiting>, verdicts: Vec<Verdict>) {
-        let last = verdicts.iter().filter_map(|verdict| match verdict {
-            // A repeated one may be of this process, sent before the connection was lost.
-            Verdict::Stored(appended) | Verdict::Repeated(appended) => Some(appended.position),
-            Verdict::Mismatch | Verdict::Conflict { .. } => None,
-        });
-        let last = last.max().unwrap_or(0);
+    fn stored(&self, group: Vec<Waiting>, before: i64) {
+        let events: usize = group.iter().map(|waiting| waiting.sealed.append.events.len()).sum();
+        self.reached(before + i64::try_from(events).unwrap_or(0));
+        let mut position = before;
+        for Waiting { sealed, answer, .. } in group {
+            let Append { aggregate_type, stream, expected_version, events, .. } = sealed.append;
+            let count = i64::try_from(events.len()).unwrap_or(i64::MAX);
+            position += count;
+            let appended = Appended {
+                aggregate_type: aggregate_type.to_owned(),
+                stream,
+                version: expected_version + count,
+                position,
+                partition: self.partition,
+            };
+            tell(answer, Verdict::Stored(appended));
+        }
+    }
+
+    /// Answers those that were refused. The others, if any.
+    fn refused(&self, group: Vec<Waiting>, refusals: Vec<(usize, Verdict)>) -> Option<Vec<Waiting>> {
+        let mut refusals = refusals.into_iter().peekable();
+        let mut left = Vec::new();
+        for (place, waiting) in group.into_iter().enumerate() {
+            match refusals.next_if(|(refused, _)| *refused == place) {
+                Some((_, verdict)) => {
+                    if let Verdict::Repeated(appended) = &verdict {
+                        // It may be of this process, sent before the connection was lost.
+                        self.reached(appended.position);
+                    }
+                    tell(waiting.answer, verdict);
+                }
+                None => left.push(waiting),
+            }
+        }
+        (!left.is_empty()).then_some(left)
+    }
+
+    fn reached(&self, position: i64) {
         self.progress.send_if_modified(|known| {
-            let grown = last > *known;
-            *known = last.max(*known);
+            let grown = position > *known;
+            *known = position.max(*known);
             grown
         });
-        for (waiting, verdict) in group.into_iter().zip(verdicts) {
-            metrics::counter!("agentworks_appends_total", "verdict" => verdict.name()).increment(1);
-            let _ = waiting.answer.send(Ok(verdict));
-        }
     }
 
     /// One statement. Sent once more over a new connection when the first was lost.
-    async fn send(&mut self, group: &[Waiting]) -> Result<Vec<Verdict>, sqlx::Error> {
+    async fn send(&mut self, group: &[Waiting]) -> Result<Answer, sqlx::Error> {
         match self.try_send(group).await {
             Err(error) if lost(&error) => {
                 tracing::info!(partition = self.partition, %error, "the writer's connection was lost; connecting anew");
@@ -149,7 +173,7 @@ impl Task {
         }
     }
 
-    async fn try_send(&mut self, group: &[Waiting]) -> Result<Vec<Verdict>, sqlx::Error> {
+    async fn try_send(&mut self, group: &[Waiting]) -> Result<Answer, sqlx::Error> {
         // Taken out: when this future is dropped or fails in the middle, the connection is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -169,6 +193,18 @@ impl Task {
     }
 }
 
+fn tell(answer: oneshot::Sender<Result<Verdict, LogError>>, verdict: Verdict) {
+    metrics::counter!("agentworks_appends_total", "verdict" => verdict.name()).increment(1);
+    // A caller that has gone away wants no answer.
+    let _ = answer.send(Ok(verdict));
+}
+
+fn fail(group: Vec<Waiting>, error: &LogError) {
+    for waiting in group {
+        let _ = waiting.answer.send(Err(error.clone()));
+    }
+}
+
 async fn patient<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
         Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer")))
@@ -185,27 +221,6 @@ fn lost(error: &sqlx::Error) -> bool {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
         _ => false,
     }
-}
-
-/// Takes the next group off the queue: in order, each stream and each command at most once. What is left out keeps its order.
-fn take_group(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
-    let (mut streams, mut commands) = (HashSet::new(), HashSet::new());
-    let (mut group, mut bytes) = (Vec::new(), 0);
-    let mut left = VecDeque::new();
-    while let Some(next) = waiting.pop_front() {
-        let append = &next.sealed.append;
-        let full = group.len() == MAX_GROUP || (!group.is_empty() && bytes + next.sealed.bytes > MAX_GROUP_BYTES);
-        let stream_is_new = streams.insert((append.metadata.tenant, append.stream));
-        let command_is_new = commands.insert((append.metadata.tenant, append.metadata.command));
-        if full || !stream_is_new || !command_is_new {
-            left.push_back(next);
-        } else {
-            bytes += next.sealed.bytes;
-            group.push(next);
-        }
-    }
-    *waiting = left;
-    group
 }
 
 impl Verdict {
