@@ -12,6 +12,7 @@ mod ids;
 mod log;
 mod message;
 pub mod migrate;
+mod moment;
 pub mod progress;
 mod read;
 pub mod relay;

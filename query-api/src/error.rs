@@ -52,6 +52,14 @@ fn of_database(error: &sqlx::Error) -> Error {
     }
 }
 
+/// The log failed.
+pub(crate) fn of_log(error: LogError) -> Error {
+    match error {
+        LogError::Database(error) => of_database(&error),
+        error => internal(error),
+    }
+}
+
 /// What reading may fail with, as a client sees it.
 pub(crate) trait OrInternal<T> {
     /// The value; else the code `unavailable` when the database could not be asked, and `internal` for every other error.
@@ -66,9 +74,6 @@ impl<T> OrInternal<T> for Result<T, sqlx::Error> {
 
 impl<T> OrInternal<T> for Result<T, LogError> {
     fn or_internal(self) -> Result<T, Error> {
-        self.map_err(|error| match error {
-            LogError::Database(error) => of_database(&error),
-            error => internal(error),
-        })
+        self.map_err(of_log)
     }
 }

@@ -13,6 +13,7 @@ mod error;
 mod follow;
 mod guard;
 mod loader;
+mod replay;
 mod scalar;
 mod schema;
 mod snapshot;

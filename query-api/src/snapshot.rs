@@ -4,18 +4,39 @@ use std::time::Duration;
 
 use async_graphql::Context;
 use domain::TenantId;
-use outbox::consumer;
+use outbox::{LogError, consumer};
 use schemas::Cursor;
 use sqlx::{PgConnection, Postgres, Transaction};
 use tokio::time::Instant;
 
-use crate::error::{OrInternal as _, cursor_invalid, not_yet_visible};
+use crate::error::{OrInternal as _, cursor_invalid, not_yet_visible, of_log};
 use crate::state::Reading;
 use crate::viewer::Viewer;
 use crate::{error, scalar};
 
 /// How often a model that is being rebuilt is looked at.
 const REBUILDING: Duration = Duration::from_millis(50);
+
+/// Why there is no such moment of a read model.
+#[derive(Debug)]
+pub(crate) enum Behind {
+    /// It has got this far and no further in time.
+    NotYet(Cursor),
+    /// The database failed.
+    Log(LogError),
+}
+
+impl From<LogError> for Behind {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<sqlx::Error> for Behind {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Log(error.into())
+    }
+}
 
 /// A tenant's rows as of one moment. Dropping it ends the transaction.
 pub(crate) struct Snapshot {
@@ -52,16 +73,33 @@ impl Snapshot {
             return Err(cursor_invalid());
         }
         let wanted = wait_for.map_or(0, |cursor| cursor.position);
+        Self::reached(reading, tenant, consumer, wanted).await.map_err(|behind| match behind {
+            Behind::NotYet(reached) => not_yet_visible(reached),
+            Behind::Log(error) => of_log(error),
+        })
+    }
+
+    /// A moment when the read model of `consumer` had reached a position of the tenant's partition.
+    ///
+    /// # Errors
+    /// When it does not get there in time, or the database fails.
+    pub(crate) async fn reached(
+        reading: &Reading,
+        tenant: TenantId,
+        consumer: &'static str,
+        wanted: i64,
+    ) -> Result<Self, Behind> {
+        let partition = reading.log.partition_of(tenant);
         let deadline = Instant::now() + reading.wait;
         let mut told = false;
         loop {
-            let mut tx = reading.log.tenant_read(tenant).await.or_internal()?;
-            let position = consumer::position(&mut tx, consumer, partition).await.or_internal()?;
+            let mut tx = reading.log.tenant_read(tenant).await?;
+            let position = consumer::position(&mut tx, consumer, partition).await?;
             if position >= wanted {
                 return Ok(Self { tx, tenant, cursor: Cursor { partition, position } });
             }
             // Given back before waiting: the wait may be long and connections are few.
-            tx.rollback().await.or_internal()?;
+            tx.rollback().await?;
             let left = deadline.saturating_duration_since(Instant::now());
             let waited = match reading.progress.wait(consumer, partition, wanted, left).await {
                 // What was told and what is there differ only while the model is being rebuilt: no hurry then.
@@ -74,7 +112,7 @@ impl Snapshot {
             };
             told = true;
             if let Err(position) = waited {
-                return Err(not_yet_visible(Cursor { partition, position }));
+                return Err(Behind::NotYet(Cursor { partition, position }));
             }
         }
     }

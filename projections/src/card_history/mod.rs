@@ -10,7 +10,7 @@ mod row;
 mod summary;
 
 pub use apply::CardHistoryModel;
-pub use read::{Page, exists, history};
+pub use read::{Page, exists, history, positions};
 pub use row::HistoryRow;
 
 /// The consumer's name.

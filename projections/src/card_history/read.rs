@@ -50,6 +50,31 @@ pub async fn history(
     Ok(rows)
 }
 
+/// The positions of the events that concern the card, after one and up to another, in order, at most `limit`.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn positions(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    card: CardId,
+    after: i64,
+    upto: i64,
+    limit: i64,
+) -> Result<Vec<i64>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT position FROM read.card_history WHERE tenant = $1 AND card = $2 AND position > $3 AND position <= $4 \
+         ORDER BY position LIMIT $5",
+    )
+    .bind(tenant.uuid())
+    .bind(card.uuid())
+    .bind(after)
+    .bind(upto)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}
+
 /// Whether anything is known of the card.
 ///
 /// # Errors

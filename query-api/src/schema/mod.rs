@@ -6,6 +6,7 @@ mod history;
 mod page;
 mod project;
 mod query;
+mod replay;
 mod run;
 mod subscription;
 mod tenant;

@@ -7,18 +7,20 @@ use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, ID, Object, Result};
 use domain::{CardId, ProjectId, RunId, WorkspaceId};
 use projections::{board as boards, card_history, runs, usage as usages};
-use time::{Date, Duration};
+use time::{Date, Duration, OffsetDateTime};
 
 use super::board::Board;
 use super::card::Card;
 use super::history::{self, HistoryEntry, Wanted};
 use super::page::{self, READ};
 use super::project::Project;
+use super::replay;
 use super::run::Run;
 use super::tenant::{Me, Provider, Role, Tenant, Workspace};
 use super::usage::Usage;
 use crate::clock;
 use crate::error::{OrInternal as _, coded, cursor_invalid};
+use crate::replay::Step;
 use crate::scalar::{Cursor, id, named};
 use crate::snapshot::Snapshot;
 use crate::viewer::Viewer;
@@ -172,6 +174,22 @@ impl Query {
         let mut snapshot = Snapshot::open(ctx, card_history::NAME, wait_for).await?;
         let Some(card) = named::<_>(&card) else { return Ok(None) };
         history::history(&mut snapshot, card, Wanted { first, after, last, before }).await
+    }
+
+    /// What happened to a card, its runs and their environments, step by step from the log itself: who acted, what caused
+    /// it, what the card was after it, and what proves it. For auditors.
+    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    async fn card_replay(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The card, `crd_…`")] card: ID,
+        #[graphql(desc = "The history as of this place in the log; now when neither this nor `at` is given.")]
+        as_of: Option<Cursor>,
+        #[graphql(desc = "The history as it was recorded by this time.")] at: Option<OffsetDateTime>,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "Only what stands after this edge's cursor.")] after: Option<String>,
+    ) -> Result<Option<Connection<String, Step>>> {
+        replay::replay(ctx, &card, replay::Wanted { as_of, at, first, after }).await
     }
 
     /// One run.

@@ -20,7 +20,9 @@ const BODY: usize = 256 * 1024;
 
 /// The routes `/graphql` and, when it is wanted, `/graphiql`.
 pub fn router(state: QueryState) -> Router {
-    let mut router = Router::new().route(PATH, get(http::get).post(http::post));
+    let mut router = Router::new()
+        .route(PATH, get(http::get).post(http::post))
+        .route("/v1/cards/{card}/replay", get(crate::replay::replay));
     if state.graphiql {
         let page = GraphiQLSource::build().title("AgentWorks").endpoint(PATH).subscription_endpoint(PATH).finish();
         router = router.route("/graphiql", get(|| async { Html(page) }));

@@ -8,6 +8,7 @@ mod isolation;
 #[path = "../../../outbox/tests/outbox/support/nats.rs"]
 mod nats;
 mod queries;
+mod replay;
 mod sdl;
 mod subscriptions;
 #[expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing helper fails its test")]

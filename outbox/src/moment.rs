@@ -1,0 +1,33 @@
+//! From a time to a position.
+
+use time::OffsetDateTime;
+
+use crate::{Log, LogError};
+
+impl Log {
+    /// The last position of a partition that was recorded at or before `at`; 0 when all came later.
+    ///
+    /// Found by halving, so it costs some twenty look-ups of one row. Positions are in commit order and times are the
+    /// database's clock: where that was set back, any of the places where `at` passes may be answered.
+    ///
+    /// # Errors
+    /// [`LogError::Database`]; [`LogError::Partition`] when there is no such partition.
+    pub async fn position_at(&self, partition: i32, at: OffsetDateTime) -> Result<i64, LogError> {
+        let (mut before, mut after) = (0, self.head(partition).await? + 1);
+        while after - before > 1 {
+            let middle = before + (after - before) / 2;
+            let recorded_at: OffsetDateTime =
+                sqlx::query_scalar("SELECT recorded_at FROM log.events WHERE partition = $1 AND position = $2")
+                    .bind(partition)
+                    .bind(middle)
+                    .fetch_one(self.worker_pool())
+                    .await?;
+            if recorded_at <= at {
+                before = middle;
+            } else {
+                after = middle;
+            }
+        }
+        Ok(before)
+    }
+}
