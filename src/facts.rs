@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use command_api::{BoardFacts, FactsUnavailable};
 use domain::value::LaneKey;
 use domain::{ProjectId, TenantId};
-use outbox::Log;
 use outbox::progress::Progress;
+use outbox::{Log, consumer};
 use schemas::Cursor;
+use sqlx::{Postgres, Transaction};
 
 /// The read models, as a source of facts.
 pub struct ReadModels {
@@ -26,19 +27,26 @@ impl ReadModels {
         Self { log, progress }
     }
 
-    async fn reached(&self, consumer: &'static str, as_of: Cursor) -> Result<(), FactsUnavailable> {
-        self.progress
-            .wait(consumer, as_of.partition, as_of.position, PATIENCE)
-            .await
-            .map_err(|at| FactsUnavailable(format!("{consumer} is at {at}, not yet at {}", as_of.position)))
+    /// The tenant's rows, from a moment when `consumer` had applied all of the tenant's events up to `as_of`.
+    async fn read(
+        &self,
+        consumer: &'static str,
+        tenant: TenantId,
+        as_of: Cursor,
+    ) -> Result<Transaction<'static, Postgres>, FactsUnavailable> {
+        let behind = |at| FactsUnavailable(format!("{consumer} is at {at}, not yet at {}", as_of.position));
+        self.progress.wait(consumer, as_of.partition, as_of.position, PATIENCE).await.map_err(behind)?;
+        let mut read = self.log.tenant_read(tenant).await.map_err(unavailable)?;
+        // The model may be further than the tenant's rows are, which are parked then.
+        let at = consumer::tenant_position(&mut read, consumer, as_of.partition, tenant).await.map_err(unavailable)?;
+        if at < as_of.position { Err(behind(at)) } else { Ok(read) }
     }
 }
 
 #[async_trait]
 impl BoardFacts for ReadModels {
     async fn active_runs(&self, tenant: TenantId, project: ProjectId, as_of: Cursor) -> Result<u32, FactsUnavailable> {
-        self.reached("runs", as_of).await?;
-        let mut read = self.log.tenant_read(tenant).await.map_err(unavailable)?;
+        let mut read = self.read("runs", tenant, as_of).await?;
         projections::runs::active_runs(&mut read, tenant, project).await.map_err(unavailable)
     }
 
@@ -48,8 +56,7 @@ impl BoardFacts for ReadModels {
         project: ProjectId,
         as_of: Cursor,
     ) -> Result<BTreeSet<LaneKey>, FactsUnavailable> {
-        self.reached("board", as_of).await?;
-        let mut read = self.log.tenant_read(tenant).await.map_err(unavailable)?;
+        let mut read = self.read("board", tenant, as_of).await?;
         projections::board::occupied_lanes(&mut read, tenant, project).await.map_err(unavailable)
     }
 }

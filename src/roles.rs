@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use command_api::vault::Vault;
 use command_api::{Api, Dispatcher};
 use metrics_exporter_prometheus::PrometheusHandle;
+use outbox::consumer::Consumer;
 use outbox::{Bus, Log, LogSettings, Progress};
 use query_api::QueryState;
 use secrecy::ExposeSecret;
@@ -158,6 +159,11 @@ pub async fn reader(config: &Config) -> anyhow::Result<(Log, Option<Servers>)> {
     };
     let settings = LogSettings { url: url.expose_secret().to_owned(), max_connections: 2, notify: false };
     Ok((Log::connect(&settings).await?, servers))
+}
+
+/// Every consumer of the log, for commands that look after them. `log` is only read.
+pub fn consumers(log: &Log) -> Vec<Arc<dyn Consumer>> {
+    projections::all().into_iter().chain(workers::consumers(log)).collect()
 }
 
 /// What is at no path of this process.

@@ -21,6 +21,11 @@ pub const POINTS: &[(&str, &str)] = &[
     ("relay.acknowledged", "the stream has an event; the relay has not noted it"),
     ("consumer.applied", "a page's effects and the position are written; their transaction is open"),
     ("consumer.committed", "a page is committed; nobody was told"),
+    (
+        "consumer.parking",
+        "an event that cannot be applied is passed over and its tenant parked; the transaction is open",
+    ),
+    ("consumer.unparking", "a parked tenant's next events are applied; their transaction is open"),
     ("process.planned", "a process manager's commands are stored; their transaction is open"),
     ("process.dispatched", "a process manager's command was carried out; it still waits to be sent"),
     ("job.claimed", "a worker holds a job; nothing was done for it"),

@@ -52,6 +52,13 @@ pub enum LogError {
     Stopped,
 }
 
+impl LogError {
+    /// Whether what an event holds is to blame, so that trying again changes nothing.
+    pub(crate) fn is_of_an_event(&self) -> bool {
+        matches!(self, Self::Decode { .. } | Self::Row(_) | Self::Encode(_) | Self::EventCount { .. })
+    }
+}
+
 impl From<sqlx::Error> for LogError {
     fn from(error: sqlx::Error) -> Self {
         Self::Database(Arc::new(error))

@@ -3,6 +3,7 @@
 //! The log in Postgres is the truth, the bus is a hint. Whatever is published can be read again from the log, in the
 //! same order: positions are dense and in commit order within a partition.
 
+mod ahead;
 pub mod append;
 pub mod bus;
 pub mod consumer;

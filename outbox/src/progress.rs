@@ -8,7 +8,7 @@ mod watcher;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use schemas::subject;
@@ -65,6 +65,8 @@ struct Shared {
 #[derive(Debug)]
 struct Lane {
     position: watch::Sender<i64>,
+    /// How many tenants were parked when that was last asked.
+    parked: AtomicI32,
     reached: broadcast::Sender<Reached>,
 }
 
@@ -72,7 +74,7 @@ impl Progress {
     /// Watches `consumers` in all partitions until `shutdown`.
     pub fn start(log: Log, bus: Option<Bus>, consumers: &[&'static str], shutdown: CancellationToken) -> Self {
         let keys = consumers.iter().flat_map(|name| (0..log.partitions()).map(|p| ((*name).to_owned(), p)));
-        let lane = |key| (key, Lane { position: watch::Sender::new(0), reached: broadcast::Sender::new(BUFFER) });
+        let lane = |key| (key, Lane::new());
         let shared =
             Arc::new(Shared { lanes: keys.map(lane).collect(), waiters: AtomicUsize::new(0), hurry: Notify::new() });
         let consumers = consumers.iter().map(|name| (*name).to_owned()).collect();
@@ -113,6 +115,10 @@ impl Shared {
 }
 
 impl Lane {
+    fn new() -> Self {
+        Self { position: watch::Sender::new(0), parked: AtomicI32::new(0), reached: broadcast::Sender::new(BUFFER) }
+    }
+
     /// Takes in what a consumer told: in order, or not at all.
     fn told(&self, partition: i32, told: Told) {
         let mut complete = false;
@@ -130,7 +136,9 @@ impl Lane {
     }
 
     /// Takes in what the table says, which was asked when `before` was known. Lower than that: it is being rebuilt.
-    fn read(&self, partition: i32, before: i64, position: i64) {
+    fn read(&self, partition: i32, before: i64, position: i64, parked: i32) {
+        // A tenant that is taken up again changes what its readers see, and no position.
+        let unparked = self.parked.swap(parked, Ordering::Relaxed) != parked;
         let changed = self.position.send_if_modified(|known| {
             let changed = position > *known || position < before;
             if changed {
@@ -138,7 +146,7 @@ impl Lane {
             }
             changed
         });
-        if changed {
+        if changed || unparked {
             self.send(Reached { partition, position, topics: Arc::default() });
         }
     }

@@ -7,8 +7,8 @@ use domain::{Decider, EventId, TenantId};
 use schemas::evidence::Hash;
 use schemas::{Metadata, Recorded};
 use serde_json::value::RawValue;
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -197,6 +197,25 @@ impl Log {
             .await?
             .ok_or(LogError::Partition(partition))
     }
+}
+
+/// Events of one tenant after a position and up to another, in order, at most `limit`; seen by a worker, in its transaction.
+pub(crate) async fn of_tenant(
+    tx: &mut PgConnection,
+    tenant: TenantId,
+    after: i64,
+    upto: i64,
+    limit: usize,
+) -> Result<Vec<Recorded>, LogError> {
+    let rows =
+        sqlx::query(events!("WHERE tenant = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4"))
+            .bind(tenant.uuid())
+            .bind(after)
+            .bind(upto)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(tx)
+            .await?;
+    rows.iter().map(recorded).collect()
 }
 
 fn recorded(row: &PgRow) -> Result<Recorded, LogError> {

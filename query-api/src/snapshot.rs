@@ -94,7 +94,7 @@ impl Snapshot {
         let mut told = false;
         loop {
             let mut tx = reading.log.tenant_read(tenant).await?;
-            let position = consumer::position(&mut tx, consumer, partition).await?;
+            let position = consumer::tenant_position(&mut tx, consumer, partition, tenant).await?;
             if position >= wanted {
                 return Ok(Self { tx, tenant, cursor: Cursor { partition, position } });
             }

@@ -4,6 +4,7 @@ mod contracts;
 mod demo;
 mod events;
 mod migrate;
+mod parked;
 mod rebuild;
 mod serve;
 mod token;
@@ -41,6 +42,8 @@ enum Command {
     Token(token::Args),
     /// Print a tenant's log, one JSON document a line.
     Events(events::Args),
+    /// Show, retry or skip what a consumer could not apply.
+    Parked(parked::Args),
     /// Rebuild a projection from the log.
     Rebuild(rebuild::Args),
     /// Write the generated contracts below a folder, or check that they are fresh.
@@ -68,6 +71,7 @@ impl Cli {
             Command::Demo(args) => demo::run(config, args).await,
             Command::Token(args) => token::run(&config, &args),
             Command::Events(args) => events::run(config, args).await,
+            Command::Parked(args) => parked::run(config, args).await,
             Command::Rebuild(args) => rebuild::run(config, args).await,
             Command::Contracts(_) => Ok(()),
         }

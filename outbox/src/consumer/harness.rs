@@ -14,11 +14,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::{ApplyError, Consumer, Touched, advance, register};
-use crate::{Bus, Log, LogError, crash, message, progress, trace};
+use super::{ApplyError, Consumer, Touched, page, parking, register};
+use crate::ahead::{self, Ahead};
+use crate::{Bus, Log, LogError, message, progress, trace};
 
-/// Events that one page takes.
+/// Events that a page takes at first; as many more as go through quickly.
 const PAGE: usize = 500;
+/// What a page shall take: others wait for its locks.
+const QUICK: Duration = Duration::from_millis(200);
+const SLOW: Duration = Duration::from_secs(1);
+/// How often an event that is refused is tried alone before its tenant is parked, and how long to wait in between.
+const TRIES: i32 = 3;
+const PAUSE: Duration = Duration::from_millis(50);
 /// Silence on the bus after which the log is asked.
 const SILENCE: Duration = Duration::from_millis(500);
 /// How often the log is asked without a bus.
@@ -41,8 +48,21 @@ pub async fn run(
         return Err(LogError::Partition(partition));
     }
     let trouble = Trouble { consumer: consumer.name(), partition, backoff: BACKOFF.0, told: String::new() };
-    let mut harness =
-        Harness { log, bus, consumer, partition, position: None, limit: PAGE, seen: 0, subscriber: None, trouble };
+    let ahead = Ahead::new(log.clone(), partition);
+    let mut harness = Harness {
+        log,
+        bus,
+        consumer,
+        partition,
+        ahead,
+        position: None,
+        size: PAGE,
+        suspect: None,
+        tries: 0,
+        seen: 0,
+        subscriber: None,
+        trouble,
+    };
     // A page under way is finished by the database or rolled back; it can be left at any point.
     tokio::select! {
         () = harness.run() => {}
@@ -56,10 +76,15 @@ struct Harness {
     bus: Option<Bus>,
     consumer: Arc<dyn Consumer>,
     partition: i32,
+    ahead: Ahead,
     /// The last position applied; `None` when it has to be asked.
     position: Option<i64>,
-    /// Events that the next page may have: few after a failure, so that all before the bad one get through.
-    limit: usize,
+    /// Events that the next page may have.
+    size: usize,
+    /// The end of the smallest page that was refused: an event up to here is to blame.
+    suspect: Option<i64>,
+    /// How often the event that is to blame was tried alone.
+    tries: i32,
     /// The highest position seen anywhere.
     seen: i64,
     subscriber: Option<Subscriber>,
@@ -110,7 +135,7 @@ impl Harness {
                 return;
             };
             let mut messages = vec![first];
-            while messages.len() < self.limit
+            while messages.len() < self.size
                 && let Some(message) = subscriber.next().now_or_never().flatten()
             {
                 messages.push(message);
@@ -170,8 +195,12 @@ impl Harness {
                 *self.position.insert(position)
             }
         };
-        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
-        let page = self.log.read(self.partition, position, limit).await?;
+        let most = match self.suspect {
+            // Half of what is suspect: either it goes through, or it is the smaller page that is refused.
+            Some(suspect) if suspect > position => usize::try_from((suspect - position) / 2).unwrap_or(0).max(1),
+            _ => self.size,
+        };
+        let page = self.ahead.page(position, most).await?;
         self.seen = self.seen.max(page.last().map_or(position, |last| last.position));
         Ok(page)
     }
@@ -188,13 +217,16 @@ impl Harness {
             otel.kind = "consumer"
         );
         trace::tie(&span, page.iter());
-        match self.try_apply(page, first.position - 1, last.position).instrument(span).await {
-            Ok(Some(touched)) => {
+        let begun = Instant::now();
+        match page::apply(&self.log, &*self.consumer, page).instrument(span).await {
+            Ok(Some(applied)) => {
                 self.position = Some(last.position);
-                self.limit = (self.limit * 2).min(PAGE);
+                self.tries = 0;
+                self.pace(begun.elapsed());
                 self.trouble.over();
-                self.consumer.committed(page).await;
-                self.tell(first.position - 1, last.position, touched).await;
+                self.trouble.parked(applied.parked);
+                self.consumer.committed(&applied.kept).await;
+                self.tell(first.position - 1, last.position, applied.touched).await;
                 true
             }
             Ok(None) => {
@@ -202,8 +234,12 @@ impl Harness {
                 self.position = None;
                 false
             }
+            Err(error) if error.refused() => {
+                self.refused(page, &error).await;
+                false
+            }
             Err(error) => {
-                self.limit = 1;
+                self.size = (self.size / 2).max(1);
                 self.position = None;
                 self.trouble.wait(&error).await;
                 false
@@ -211,19 +247,36 @@ impl Harness {
         }
     }
 
-    /// One transaction. `None` when the position is not where it should be.
-    async fn try_apply(&self, page: &[Recorded], from: i64, to: i64) -> Result<Option<Touched>, ApplyError> {
-        let mut tx = self.log.worker_pool().begin().await?;
-        if !advance(&mut tx, self.consumer.name(), self.partition, from, to).await? {
-            return Ok(None);
+    /// Larger pages while they are quick, smaller ones when they are slow.
+    fn pace(&mut self, took: Duration) {
+        if took < QUICK {
+            self.size = (self.size * 2).min(ahead::MOST);
+        } else if took > SLOW {
+            self.size = (self.size / 2).max(1);
         }
-        let touched = self.consumer.apply(&mut tx, page).await?;
-        crash::point("consumer.applied");
-        tx.commit().await?;
-        crash::point("consumer.committed");
-        let events = u64::try_from(page.len()).unwrap_or(u64::MAX);
-        metrics::counter!("agentworks_consumer_events_total", "consumer" => self.consumer.name()).increment(events);
-        Ok(Some(touched))
+    }
+
+    /// Narrows down to the event that is to blame, and parks its tenant.
+    async fn refused(&mut self, page: &[Recorded], error: &ApplyError) {
+        self.suspect = page.last().map(|last| last.position);
+        let [event] = page else { return };
+        self.tries += 1;
+        // What cannot be read will not be read the next time.
+        if self.tries < TRIES && !matches!(error, ApplyError::Decode(_) | ApplyError::Log(_)) {
+            return tokio::time::sleep(PAUSE).await;
+        }
+        match parking::park(&self.log, self.consumer.name(), event, error, self.tries).await {
+            Ok(true) => {
+                self.position = Some(event.position);
+                self.tries = 0;
+                self.tell(event.position - 1, event.position, page::nothing()).await;
+            }
+            Ok(false) => self.position = None,
+            Err(error) => {
+                self.position = None;
+                self.trouble.wait(&error.into()).await;
+            }
+        }
     }
 
     /// One message a page.
@@ -266,6 +319,12 @@ impl Trouble {
         }
         tokio::time::sleep(self.backoff).await;
         self.backoff = (self.backoff * 2).min(BACKOFF.1);
+    }
+
+    /// How many tenants are left out.
+    fn parked(&self, tenants: i32) {
+        metrics::gauge!("agentworks_consumer_parked", "consumer" => self.consumer, "partition" => self.partition.to_string())
+            .set(tenants);
     }
 
     fn over(&mut self) {

@@ -1,6 +1,6 @@
 //! Applies the whole log anew.
 
-use super::{ApplyError, Consumer, advance, register};
+use super::{ApplyError, Consumer, page, register};
 use crate::Log;
 
 /// Events that one page takes.
@@ -18,7 +18,11 @@ pub async fn rebuild(log: &Log, consumer: &dyn Consumer) -> Result<(), ApplyErro
         register(&mut tx, name, partition).await?;
     }
     // First the positions: their locks keep a harness from writing in between.
-    sqlx::query("UPDATE log.consumers SET position = 0 WHERE name = $1").bind(name).execute(&mut *tx).await?;
+    sqlx::query("UPDATE log.consumers SET position = 0, parked = 0 WHERE name = $1")
+        .bind(name)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query("DELETE FROM log.parked WHERE consumer = $1").bind(name).execute(&mut *tx).await?;
     consumer.reset(&mut tx).await?;
     tx.commit().await?;
     for partition in 0..log.partitions() {
@@ -33,14 +37,15 @@ async fn rebuild_partition(log: &Log, consumer: &dyn Consumer, partition: i32) -
     while position < head {
         let page = log.read(partition, position, PAGE).await?;
         let Some(last) = page.last() else { break };
-        let mut tx = log.worker_pool().begin().await?;
-        if advance(&mut tx, consumer.name(), partition, position, last.position).await? {
-            consumer.apply(&mut tx, &page).await?;
-            tx.commit().await?;
-            position = last.position;
-            consumer.committed(&page).await;
-        } else {
-            position = super::position(&mut tx, consumer.name(), partition).await?;
+        match page::apply(log, consumer, &page).await? {
+            Some(applied) => {
+                position = last.position;
+                consumer.committed(&applied.kept).await;
+            }
+            None => {
+                let mut connection = log.worker_pool().acquire().await?;
+                position = super::position(&mut connection, consumer.name(), partition).await?;
+            }
         }
     }
     Ok(())

@@ -71,8 +71,8 @@ fn take(shared: &Shared, message: &async_nats::Message) {
 
 async fn poll(shared: &Shared, log: &Log, consumers: &[String]) {
     let before: Vec<_> = shared.lanes.iter().map(|(key, lane)| (key, *lane.position.borrow())).collect();
-    let rows = sqlx::query_as::<_, (String, i32, i64)>(
-        "SELECT name, partition, position FROM log.consumers WHERE name = ANY($1)",
+    let rows = sqlx::query_as::<_, (String, i32, i64, i32)>(
+        "SELECT name, partition, position, parked FROM log.consumers WHERE name = ANY($1)",
     )
     .bind(consumers)
     .fetch_all(log.worker_pool())
@@ -84,11 +84,11 @@ async fn poll(shared: &Shared, log: &Log, consumers: &[String]) {
             return;
         }
     };
-    for (name, partition, position) in rows {
+    for (name, partition, position, parked) in rows {
         let key = (name, partition);
         let known = before.iter().find(|(known, _)| **known == key);
         if let (Some(lane), Some((_, before))) = (shared.lanes.get(&key), known) {
-            lane.read(partition, *before, position);
+            lane.read(partition, *before, position, parked);
         }
     }
 }

@@ -146,19 +146,6 @@ async fn the_bus_may_go_away_and_come_back() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_applied_holds_up_and_is_not_skipped() {
-    let (_database, log, seen) = set_up().await;
-    fill(&log, tenant(), 5).await;
-    seen.broken.store(true, Ordering::Relaxed);
-    let running = seen.run(&log, None);
-    eventually("it was tried again", || async { seen.failures.load(Ordering::Relaxed) >= 3 }).await;
-    assert!(Seen::positions(&log).await.is_empty());
-    seen.broken.store(false, Ordering::Relaxed);
-    Seen::all(&log).await;
-    drop(running);
-}
-
-#[tokio::test]
 async fn a_rebuild_gives_what_was_there() {
     let (_database, log, seen) = set_up().await;
     fill(&log, tenant(), 1_200).await;

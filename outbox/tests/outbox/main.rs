@@ -7,6 +7,7 @@ mod conformance;
 mod harness;
 mod isolation;
 mod migrate;
+mod parking;
 mod progress;
 mod relay;
 mod store;

@@ -204,6 +204,37 @@ impl World {
         Ok(events)
     }
 
+    /// An event that no release has ever written.
+    pub(crate) async fn nonsense(&mut self, tenant: TenantId) {
+        let event = NewEvent {
+            id: EventId::from_uuid(self.uuid()),
+            event_type: "CardMoved",
+            event_version: 1,
+            payload: r#"{"to": 7}"#.to_owned(),
+        };
+        let append = Append {
+            metadata: Metadata {
+                tenant,
+                actor: Self::actor(),
+                command: CommandId::from_uuid(self.uuid()),
+                correlation: self.uuid(),
+                causation: None,
+                traceparent: None,
+                occurred_at: self.now(),
+            },
+            fingerprint: [7; 32],
+            aggregate_type: "card",
+            stream: self.uuid(),
+            expected_version: 0,
+            expected_chain: schemas::evidence::Hash::ZERO,
+            events: vec![event],
+        };
+        match self.log.append(append).await.unwrap() {
+            Verdict::Stored(appended) => self.position = appended.position,
+            other => panic!("not stored: {other:?}"),
+        }
+    }
+
     pub(crate) fn actor() -> Actor {
         Actor::Operator("ada".to_owned())
     }

@@ -47,7 +47,7 @@ pub(super) async fn delta(
     after: i64,
 ) -> Result<Option<Delta>, LogError> {
     let mut tx = log.tenant_read(tenant).await?;
-    let upto = consumer::position(&mut tx, board::NAME, log.partition_of(tenant)).await?;
+    let upto = consumer::tenant_position(&mut tx, board::NAME, log.partition_of(tenant), tenant).await?;
     if upto <= after {
         return Ok(None);
     }
@@ -175,5 +175,5 @@ async fn read(log: Log, progress: Progress, (tenant, project): Key, deltas: broa
 
 async fn position(log: &Log, tenant: TenantId) -> Result<i64, LogError> {
     let mut tx = log.tenant_read(tenant).await?;
-    Ok(consumer::position(&mut tx, board::NAME, log.partition_of(tenant)).await?)
+    Ok(consumer::tenant_position(&mut tx, board::NAME, log.partition_of(tenant), tenant).await?)
 }

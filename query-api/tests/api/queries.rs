@@ -144,6 +144,34 @@ async fn what_does_not_become_visible_in_time_is_an_error_that_says_how_far_it_g
     assert_eq!(api.send(page).await.status, 404);
 }
 
+/// An event that no model can read parks its tenant; the models themselves are further by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parked_tenant_is_not_told_that_its_rows_are_further_than_they_are() {
+    let mut world = World::new(6).await;
+    let (ill, healthy) = (world.tenant().await, world.tenant().await);
+    let api =
+        Api::with(&world, Settings { wait: Duration::from_millis(300), graphiql: false, ..Settings::default() }).await;
+    let project = world.project(ill).await;
+    let before = cursor(&world);
+    world.nonsense(ill).await;
+    let bad = cursor(&world);
+    world.project(healthy).await;
+    api.caught_up(&world).await;
+    let query = "query Q($at: Cursor) { projects(first: 9, waitFor: $at) { nodes { id } } }";
+    let after = cursor(&world);
+    assert_eq!(
+        api.data(healthy, query, json!({ "at": after })).await["projects"]["nodes"].as_array().unwrap().len(),
+        1
+    );
+    // What came before can be read, what was left out is not claimed.
+    assert_eq!(api.data(ill, query, json!({ "at": before })).await["projects"]["nodes"], json!([{ "id": project }]));
+    for at in [bad, after] {
+        let answer = api.ask(ill, query, json!({ "at": at })).await;
+        let extensions = &answer["errors"][0]["extensions"];
+        assert_eq!(extensions, &json!({ "code": "not_yet_visible", "reached": before }));
+    }
+}
+
 /// A connection that were given back inside of a transaction would show its next user the past.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_goes_away_leaves_no_transaction_behind() {

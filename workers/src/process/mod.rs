@@ -50,8 +50,7 @@ impl RunCard {
                 Ok(vec![])
             }
             _ => {
-                let loaded = self.log.load::<Run>(event.metadata.tenant, event.stream).await;
-                let state = loaded.map_err(|error| ApplyError::Other(error.to_string()))?.state;
+                let state = self.log.load::<Run>(event.metadata.tenant, event.stream).await?.state;
                 let task = state.task().ok_or_else(|| ApplyError::Other(format!("run {run} has no first event")))?;
                 Ok(run_card::on_run(run, &fact, task))
             }

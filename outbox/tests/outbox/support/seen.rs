@@ -1,7 +1,8 @@
 //! A consumer that writes down what it was given, so that an event applied twice is seen.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use outbox::consumer::{ApplyError, Consumer, Touched};
@@ -9,6 +10,7 @@ use outbox::{Bus, Log};
 use schemas::Recorded;
 use sqlx::PgConnection;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use uuid::Uuid;
 
 use super::{Database, eventually};
 
@@ -19,6 +21,23 @@ pub(crate) struct Seen {
     pub(crate) broken: AtomicBool,
     /// How often it could not.
     pub(crate) failures: AtomicU32,
+    /// Events that it will not take.
+    pub(crate) refused: Mutex<HashMap<Uuid, How>>,
+}
+
+/// In which way a consumer does not take an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It cannot be read.
+    Decode,
+    /// The consumer says no.
+    Refusal,
+    /// The consumer panics.
+    Panic,
+    /// The database will not store what follows.
+    Data,
+    /// It violates a constraint.
+    Constraint,
 }
 
 pub(crate) const NAME: &str = "seen";
@@ -31,17 +50,23 @@ impl Consumer for Seen {
 
     async fn apply(&self, tx: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
         for event in page {
-            sqlx::query("INSERT INTO read.seen (partition, position, id) VALUES ($1, $2, $3)")
+            sqlx::query("INSERT INTO read.seen (partition, position, id, tenant) VALUES ($1, $2, $3, $4)")
                 .bind(event.partition)
                 .bind(event.position)
                 .bind(event.id.uuid())
+                .bind(event.metadata.tenant.uuid())
                 .execute(&mut *tx)
                 .await?;
+            let how = self.refused.lock().unwrap().get(&event.id.uuid()).copied();
+            if let Some(how) = how {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                how.fail(tx).await?;
+            }
         }
         // Only now, so that what was written has to be taken back.
         if self.broken.load(Ordering::Relaxed) {
             self.failures.fetch_add(1, Ordering::Relaxed);
-            return Err(ApplyError::Other("broken".to_owned()));
+            return Err(ApplyError::Unavailable("broken".to_owned()));
         }
         Ok(Touched(page.iter().map(|event| event.stream).collect()))
     }
@@ -51,10 +76,22 @@ impl Consumer for Seen {
     }
 }
 
+impl How {
+    async fn fail(self, tx: &mut PgConnection) -> Result<(), ApplyError> {
+        match self {
+            Self::Decode => Err(domain::DecodeError::Unknown("Nonsense".to_owned()).into()),
+            Self::Refusal => Err(ApplyError::Other("no".to_owned())),
+            Self::Panic => panic!("out of its depth"),
+            Self::Data => Ok(sqlx::query("SELECT 1 / 0").execute(tx).await.map(drop)?),
+            Self::Constraint => Ok(sqlx::query("INSERT INTO log.skipped SELECT").execute(tx).await.map(drop)?),
+        }
+    }
+}
+
 impl Seen {
     /// Makes its table, which takes an event any number of times.
     pub(crate) async fn table(database: &Database) {
-        let sql = "CREATE TABLE read.seen (nth bigserial, partition integer, position bigint, id uuid)";
+        let sql = "CREATE TABLE read.seen (nth bigserial, partition integer, position bigint, id uuid, tenant uuid)";
         sqlx::raw_sql(sql).execute(&mut database.in_role("agentworks_owner").await).await.unwrap();
     }
 

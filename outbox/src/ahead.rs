@@ -1,0 +1,71 @@
+//! Pages of a partition, each read and decoded while the one before is worked on.
+
+use schemas::Recorded;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{Log, LogError};
+
+/// Events of the first page; each full one doubles it.
+const FIRST: usize = 250;
+/// Events of a page at most.
+pub(crate) const MOST: usize = 5_000;
+/// Bytes that a page shall take, about: larger events make smaller pages.
+const BYTES: usize = 8 << 20;
+/// What an event takes besides its payload, about.
+const OVERHEAD: usize = 600;
+
+/// Reads one partition. Holds two pages at most: the one read ahead, and the one that was just given out.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    log: Log,
+    partition: i32,
+    limit: usize,
+    next: Option<Next>,
+}
+
+/// The page after a position, on its way.
+#[derive(Debug)]
+struct Next {
+    after: i64,
+    limit: usize,
+    page: AbortOnDropHandle<Result<Vec<Recorded>, LogError>>,
+}
+
+impl Ahead {
+    pub(crate) const fn new(log: Log, partition: i32) -> Self {
+        Self { log, partition, limit: FIRST, next: None }
+    }
+
+    /// The events after a position, in order, at most `most`; none when there are none yet. A full page has the next one
+    /// read at once.
+    pub(crate) async fn page(&mut self, after: i64, most: usize) -> Result<Vec<Recorded>, LogError> {
+        let (limit, page) = match self.next.take() {
+            Some(next) if next.after == after && next.limit <= most => {
+                // The task is gone only when the process is stopping.
+                (next.limit, next.page.await.unwrap_or(Err(LogError::Stopped))?)
+            }
+            _ => {
+                let limit = self.limit.min(most);
+                (limit, read(&self.log, self.partition, after, limit).await?)
+            }
+        };
+        if let Some(last) = page.last().filter(|_| page.len() == limit && limit == self.limit.min(most)) {
+            self.grow(&page);
+            let (log, partition, after, limit) =
+                (self.log.clone(), self.partition, last.position, self.limit.min(most));
+            let page = tokio::spawn(async move { read(&log, partition, after, limit).await });
+            self.next = Some(Next { after, limit, page: AbortOnDropHandle::new(page) });
+        }
+        Ok(page)
+    }
+
+    fn grow(&mut self, page: &[Recorded]) {
+        let bytes: usize = page.iter().map(|event| event.payload.get().len() + OVERHEAD).sum();
+        let fit = BYTES / (bytes / page.len()).max(1);
+        self.limit = (self.limit * 2).min(MOST).min(fit).max(1);
+    }
+}
+
+async fn read(log: &Log, partition: i32, after: i64, limit: usize) -> Result<Vec<Recorded>, LogError> {
+    log.read(partition, after, i64::try_from(limit).unwrap_or(i64::MAX)).await
+}
