@@ -8,6 +8,7 @@ mod isolation;
 #[path = "../../../outbox/tests/outbox/support/nats.rs"]
 mod nats;
 mod queries;
+#[expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 mod replay;
 mod sdl;
 mod subscriptions;
