@@ -1,0 +1,135 @@
+//! What the database holds, read by SQL of our own once everything is at rest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::{Connection as _, PgConnection, Row as _};
+use uuid::Uuid;
+
+/// An event of the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) partition: i32,
+    pub(crate) position: i64,
+    pub(crate) tenant: Uuid,
+    pub(crate) id: Uuid,
+    pub(crate) aggregate_type: String,
+    pub(crate) stream: Uuid,
+    pub(crate) version: i64,
+    pub(crate) event_type: String,
+    pub(crate) event_version: u16,
+    pub(crate) actor: String,
+    pub(crate) command: Uuid,
+    pub(crate) correlation: Uuid,
+    pub(crate) causation: Option<Uuid>,
+    pub(crate) traceparent: Option<String>,
+    /// As the database writes it in JSON.
+    pub(crate) occurred_at: String,
+    /// The same in microseconds since 1970.
+    pub(crate) occurred_us: i64,
+    /// The bytes as stored.
+    pub(crate) payload: String,
+    pub(crate) meta: String,
+    /// `\x…`
+    pub(crate) digest: String,
+    pub(crate) chain: String,
+}
+
+impl Event {
+    pub(crate) fn body(&self) -> Value {
+        serde_json::from_str(&self.payload).expect("a payload is JSON")
+    }
+
+    /// The trace that it belongs to.
+    pub(crate) fn trace(&self) -> Option<&str> {
+        self.traceparent.as_deref()?.split('-').nth(1)
+    }
+
+    /// Whether somebody outside asked for it, as opposed to the system and its agents.
+    pub(crate) fn by_a_person(&self) -> bool {
+        self.actor.starts_with("user:") || self.actor.starts_with("operator:")
+    }
+
+    /// Where it is, for people.
+    pub(crate) fn place(&self) -> String {
+        format!(
+            "{} at {}/{} ({} {} v{})",
+            self.event_type, self.partition, self.position, self.aggregate_type, self.stream, self.version
+        )
+    }
+}
+
+/// All of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Picture {
+    /// In the order of partition and position.
+    pub(crate) events: Vec<Event>,
+    /// `log.streams`, `log.commands` and `log.consumers`, as JSON.
+    pub(crate) streams: Vec<Value>,
+    pub(crate) commands: Vec<Value>,
+    pub(crate) consumers: Vec<Value>,
+    /// By partition.
+    pub(crate) clock: Vec<i64>,
+    /// The rows of the read models, by table.
+    pub(crate) tables: BTreeMap<String, Vec<Value>>,
+    /// What waits to be done, or is parked.
+    pub(crate) waiting: BTreeMap<String, Vec<Value>>,
+}
+
+const EVENTS: &str = "SELECT (to_jsonb(e) || jsonb_build_object('payload', e.payload::text, 'meta', e.meta::text, \
+    'occurred_us', (extract(epoch FROM e.occurred_at) * 1000000)::bigint))::text \
+    FROM log.events e ORDER BY e.partition, e.position";
+
+/// What must be empty when all is at rest.
+const WAITING: [&str; 3] = ["work.outgoing", "work.jobs", "log.parked"];
+
+impl Picture {
+    /// Reads it, in one snapshot.
+    pub(crate) async fn take(database: &str) -> Result<Self, sqlx::Error> {
+        let mut connection = PgConnection::connect(database).await?;
+        let conn = &mut connection;
+        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL timezone = 'UTC'")
+            .execute(&mut *conn)
+            .await?;
+        let events = json(conn, EVENTS).await?;
+        let mut tables = BTreeMap::new();
+        for (schema, table) in read_tables(conn).await? {
+            let rows = json(conn, &format!("SELECT to_jsonb(t)::text FROM {schema}.{table} t")).await?;
+            tables.insert(table, rows);
+        }
+        let mut waiting = BTreeMap::new();
+        for table in WAITING {
+            let there: bool =
+                sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table).fetch_one(&mut *conn).await?;
+            if there {
+                waiting
+                    .insert(table.to_owned(), json(conn, &format!("SELECT to_jsonb(t)::text FROM {table} t")).await?);
+            }
+        }
+        let picture = Self {
+            events: events.into_iter().map(|event| serde_json::from_value(event).expect("an event")).collect(),
+            streams: json(conn, "SELECT to_jsonb(s)::text FROM log.streams s").await?,
+            commands: json(conn, "SELECT to_jsonb(c)::text FROM log.commands c").await?,
+            consumers: json(conn, "SELECT to_jsonb(c)::text FROM log.consumers c").await?,
+            clock: sqlx::query_scalar("SELECT position FROM log.clock ORDER BY partition")
+                .fetch_all(&mut *conn)
+                .await?,
+            tables,
+            waiting,
+        };
+        connection.close().await?;
+        Ok(picture)
+    }
+}
+
+async fn json(conn: &mut PgConnection, sql: &str) -> Result<Vec<Value>, sqlx::Error> {
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).fetch_all(conn).await?;
+    rows.iter().map(|row| Ok(serde_json::from_str(row.try_get::<&str, _>(0)?).expect("JSON"))).collect()
+}
+
+/// The tables of the read models that serve, with their schemas.
+async fn read_tables(conn: &mut PgConnection) -> Result<Vec<(String, String)>, sqlx::Error> {
+    let sql = "SELECT schemaname::text, tablename::text FROM pg_tables WHERE schemaname = 'read' ORDER BY tablename";
+    sqlx::query_as(sql).fetch_all(conn).await
+}

@@ -1,0 +1,129 @@
+//! Shows the checker pictures that are damaged in one place each: every rule must see its damage.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::picture::Picture;
+use super::{Bus, RULES, judge};
+use crate::listen::{NEWCOMER, STREAM};
+use crate::records::{Answered, Noted};
+
+type Damage = fn(&mut Picture, &mut Noted);
+
+/// The rule that must see it, what is done, and how.
+const DAMAGES: &[(&str, &str, Damage)] = &[
+    ("positions", "an event is gone", |picture, _| drop(picture.events.remove(picture.events.len() / 2))),
+    ("positions", "the clock runs ahead", |picture, _| picture.clock[0] += 1),
+    ("versions", "a version is left out", |picture, _| picture.events.last_mut().expect("events").version += 1),
+    ("versions", "an event has another tenant", |picture, _| {
+        picture.events.last_mut().expect("events").tenant = Uuid::nil();
+    }),
+    ("ids", "an event is there twice", |picture, _| {
+        let id = picture.events[0].id;
+        picture.events.last_mut().expect("events").id = id;
+    }),
+    ("streams", "a stream is forgotten", |picture, _| drop(picture.streams.pop())),
+    ("streams", "a stream stands elsewhere", |picture, _| picture.streams[0]["version"] = json!(999)),
+    ("commands", "a command is forgotten", |picture, _| drop(picture.commands.pop())),
+    ("commands", "a command was applied twice", |picture, _| {
+        let command = picture.events[0].command;
+        let tenant = picture.events[0].tenant;
+        let last = picture.events.iter_mut().rfind(|event| event.tenant == tenant).expect("events");
+        last.command = command;
+    }),
+    ("digests", "a payload was edited", |picture, _| {
+        let comment = picture.events.iter_mut().find(|event| event.event_type == "CardCommented").expect("a comment");
+        comment.payload = comment.payload.replacen("\"text\"", " \"text\"", 1);
+    }),
+    ("chains", "two events were swapped", |picture, _| {
+        let first = picture.events[0].chain.clone();
+        picture.events.last_mut().expect("events").chain = first;
+    }),
+    ("acknowledged", "what was told is not there", |_, noted| {
+        let sent =
+            noted.requests.iter_mut().find(|sent| sent.kind == "comment" && sent.answers[0].done()).expect("one");
+        sent.answers[0].body["version"] = json!(100_000);
+    }),
+    ("once", "a request was carried out twice", |picture, noted| {
+        let comments = noted.requests.iter().filter(|sent| sent.kind == "comment" && sent.answers[0].done());
+        let traces: Vec<String> = comments.map(|sent| sent.trace.clone()).take(2).collect();
+        let second = picture.events.iter_mut().find(|event| event.trace() == Some(&traces[1])).expect("an event");
+        second.traceparent = second.traceparent.as_ref().map(|text| text.replace(&traces[1], &traces[0]));
+    }),
+    ("answers", "a repeated request is answered otherwise", |_, noted| {
+        let sent = noted.requests.iter_mut().find(|sent| sent.kind == "card" && sent.answers[0].done()).expect("one");
+        let other = Answered { status: 200, ..sent.answers[0].clone() };
+        sent.answers.push(other);
+    }),
+    ("answers", "a client is left alone", |_, noted| noted.requests[0].answers.clear()),
+    ("refused", "a refused request has its effect", |_, noted| {
+        let sent =
+            noted.requests.iter_mut().find(|sent| sent.kind == "comment" && sent.answers[0].done()).expect("one");
+        sent.answers = vec![Answered { status: 409, body: Value::Null }];
+    }),
+    ("asked", "an event that nobody asked for", |picture, _| {
+        picture.events.last_mut().expect("events").traceparent = None;
+    }),
+    ("models", "a row is missing", |picture, _| drop(picture.tables.get_mut("cards").expect("cards").pop())),
+    ("models", "an event was applied twice", |picture, _| {
+        let row = &mut picture.tables.get_mut("usage").expect("usage")[0];
+        row["model_calls"] = json!(row["model_calls"].as_i64().unwrap_or(0) + 1);
+    }),
+    ("models", "a row that stems from nothing", |picture, _| {
+        let rows = picture.tables.get_mut("card_history").expect("a history");
+        let mut row = rows[0].clone();
+        row["position"] = json!(1_000_000);
+        rows.push(row);
+    }),
+    ("models", "a table that the checker does not know", |picture, _| {
+        picture.tables.insert("surprise".to_owned(), vec![]);
+    }),
+    ("foreign", "a row is another tenant's", |picture, _| {
+        let tenants = picture.tables["tenants"].clone();
+        let row = &mut picture.tables.get_mut("cards").expect("cards")[0];
+        let other = tenants.iter().find(|tenant| tenant["id"] != row["tenant"]).expect("two tenants");
+        row["tenant"] = other["id"].clone();
+    }),
+    ("consumers", "a consumer stopped", |picture, _| picture.consumers[0]["position"] = json!(1)),
+    ("rest", "a job is left", |picture, _| {
+        picture.waiting.insert("work.jobs".to_owned(), vec![json!({ "run": Uuid::nil() })]);
+    }),
+    ("runs", "a run ended twice", |picture, _| {
+        let end = picture.events.iter_mut().find(|event| event.event_type == "RunStarted").expect("a run");
+        end.event_type = "RunSucceeded".to_owned();
+    }),
+    ("boards", "a change was never seen", |_, noted| {
+        let frames = noted.boards.values_mut().next().expect("a board");
+        frames.truncate(frames.len() / 2);
+    }),
+    ("boards", "a change was seen twice", |_, noted| {
+        let frames = noted.boards.values_mut().next().expect("a board");
+        let twice = frames.iter().rfind(|frame| !frame.cards.is_empty()).expect("a change").clone();
+        frames.push(twice);
+    }),
+    ("stream", "an event was seen twice", |_, noted| {
+        let seen = noted.listeners.get_mut(STREAM).and_then(|runs| runs.last_mut()).expect("a listener");
+        let twice = seen[seen.len() / 2];
+        seen.push(twice);
+    }),
+    ("stream", "an event was never published", |_, noted| {
+        let seen = noted.listeners.get_mut(NEWCOMER).and_then(|runs| runs.last_mut()).expect("a listener");
+        seen.remove(seen.len() / 2);
+    }),
+];
+
+/// The picture is sound; damaged, it is not, and the right rule says so.
+pub(crate) fn every_damage_is_named(picture: &Picture, noted: &Noted) {
+    assert_eq!(judge(picture, noted, Bus::Kept), [], "the picture is sound");
+    for (rule, what, damage) in DAMAGES {
+        let (mut picture, mut noted) = (picture.clone(), noted.clone());
+        damage(&mut picture, &mut noted);
+        let findings = judge(&picture, &noted, Bus::Kept);
+        assert!(findings.iter().any(|finding| finding.rule == *rule), "{what}: `{rule}` is blind; found: {findings:?}");
+    }
+    let seen: BTreeSet<&str> = DAMAGES.iter().map(|(rule, ..)| *rule).collect();
+    let rules: BTreeSet<&str> = RULES.iter().map(|(rule, _)| *rule).collect();
+    assert_eq!(seen, rules, "every rule was shown a damage");
+}

@@ -1,0 +1,225 @@
+//! What a scenario happens in: servers that survive the product, processes of the product that do not, a Git host and a
+//! model, all below one folder.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{OnceLock, mpsc};
+use std::time::{Duration, Instant};
+
+use access::Role;
+use agentworks::config::Config;
+use agentworks::demo::Client;
+use agentworks::demo::git_host::GitHost;
+use agentworks::demo::scripted_model::ScriptedModel;
+use agentworks::embedded::{Nats, Postgres};
+use agentworks::tokens;
+use domain::TenantId;
+
+/// Nothing takes longer; what has not come by then will not come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// Between two looks at something that tells nobody when it changes.
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
+/// The key of the scripted model.
+pub(crate) const KEY: &str = "sk-scripted-secret-key";
+
+/// Every role in one process.
+pub(crate) const ALL: &str = "all";
+
+/// The servers and processes of one scenario.
+pub(crate) struct World {
+    /// Everything is below it.
+    pub(crate) folder: PathBuf,
+    postgres: Option<Postgres>,
+    nats: Option<Nats>,
+    /// The database, as its superuser.
+    pub(crate) database: String,
+    /// The bus.
+    pub(crate) bus: String,
+    processes: Vec<Process>,
+    pub(crate) git: GitHost,
+    pub(crate) model: ScriptedModel,
+    kept: tempfile::TempDir,
+}
+
+/// A process of the product.
+struct Process {
+    roles: String,
+    child: Child,
+}
+
+/// How a process is started.
+#[derive(Default, Clone)]
+pub(crate) struct Start<'a> {
+    /// Where it dies.
+    pub(crate) crash: Option<(&'a str, u64)>,
+}
+
+impl World {
+    /// New servers, without a process yet.
+    pub(crate) async fn new() -> Self {
+        let kept = tempfile::Builder::new().prefix("agentworks-crash-").tempdir().expect("a folder");
+        let folder = kept.path().to_owned();
+        let postgres = Postgres::start(&folder.join("postgres")).await.expect("a Postgres");
+        let nats = Nats::start(&folder.join("nats")).await.expect("a NATS");
+        Self {
+            database: postgres.url("postgres", "postgres"),
+            bus: nats.url(),
+            postgres: Some(postgres),
+            nats: Some(nats),
+            processes: Vec::new(),
+            git: GitHost::start(folder.join("git")).expect("a Git host"),
+            model: ScriptedModel::start(KEY).expect("a model"),
+            folder,
+            kept,
+        }
+    }
+
+    /// Starts a process that plays `roles` on `port`. Another one with the same data folder must have ended.
+    pub(crate) fn start(&mut self, name: &str, roles: &str, port: u16, start: &Start<'_>) {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(executable()).args(["serve", "--roles", roles, "--migrate"]);
+        command
+            .env("DATABASE_URL", &self.database)
+            .env("NATS_URL", &self.bus)
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
+        command.env("AGENTWORKS_DATA_DIR", self.folder.join(name));
+        command.env("AGENTWORKS_AUTH__SIGNING_KEY_FILE", self.config().signing_key_file());
+        command.env("AGENTWORKS_SECRETS__MASTER_KEY_FILE", self.config().master_key_file());
+        command.env("AGENTWORKS_HTTP__ADDRESS", format!("127.0.0.1:{port}"));
+        command.env("AGENTWORKS_WORKERS__LEASE_SECONDS", "3");
+        if let Some((point, nth)) = start.crash {
+            command.env("AGENTWORKS_CRASH__AT", format!("{point}:{nth}"));
+        }
+        let log = self.folder.join(format!("{name}.log"));
+        let log = std::fs::File::options().append(true).create(true).open(log).expect("a log file");
+        command.stdout(log.try_clone().expect("a file")).stderr(log);
+        self.processes.push(Process { roles: name.to_owned(), child: spawn(command) });
+    }
+
+    /// Waits until the process has been killed: `true` in time. One that ends otherwise is a finding by itself.
+    pub(crate) async fn killed(&mut self, name: &str, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        while Instant::now() < until {
+            if let Some(status) = self.process(name).child.try_wait().expect("it can be asked") {
+                assert_eq!(status.signal(), Some(9), "{name} ended by itself, {status}:\n{}", self.log(name));
+                self.processes.retain(|process| process.roles != name);
+                return true;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        false
+    }
+
+    /// `kill -9`, when it runs.
+    pub(crate) fn kill(&mut self, name: &str) {
+        if let Some(at) = self.processes.iter().position(|process| process.roles == name) {
+            let mut process = self.processes.remove(at);
+            process.child.kill().expect("it can be killed");
+            process.child.wait().expect("it ends");
+        }
+    }
+
+    /// Whether it runs still.
+    pub(crate) fn runs(&mut self, name: &str) -> bool {
+        self.process(name).child.try_wait().expect("it can be asked").is_none()
+    }
+
+    fn process(&mut self, name: &str) -> &mut Process {
+        self.processes.iter_mut().find(|process| process.roles == name).expect("it was started")
+    }
+
+    /// The end of what a process has logged.
+    pub(crate) fn log(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.folder.join(format!("{name}.log"))).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(30)..].join("\n")
+    }
+
+    /// Its configuration, as far as minting tokens needs it.
+    fn config(&self) -> Config {
+        let mut config = Config::defaults().expect("the defaults are valid");
+        config.data_dir.clone_from(&self.folder);
+        config
+    }
+
+    /// A client of the process on `port`: an operator, or the owner of a tenant.
+    pub(crate) fn client(&self, port: u16, tenant: Option<TenantId>) -> Client {
+        let role = if tenant.is_some() { Role::Owner } else { Role::Operator };
+        let token = tokens::mint(&self.config(), tenant, role, "crash", 2).expect("a token");
+        Client::new(&format!("http://127.0.0.1:{port}"), &token)
+    }
+
+    /// Waits until the process on `port` is ready.
+    pub(crate) async fn ready(&mut self, name: &str, port: u16) {
+        let client = self.client(port, None);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            assert!(self.runs(name), "{name} ended:\n{}", self.log(name));
+            let asked = client.send(http::Method::GET, "/readyz", &[], None);
+            if let Ok(Ok(answer)) = tokio::time::timeout(Duration::from_secs(5), asked).await
+                && answer.status == 200
+            {
+                return;
+            }
+            assert!(Instant::now() < until, "{name} does not get ready:\n{}", self.log(name));
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Ends everything; keeps the folder when something is to be looked at there.
+    pub(crate) async fn end(mut self, keep: bool) -> Option<PathBuf> {
+        for name in self.processes.iter().map(|process| process.roles.clone()).collect::<Vec<_>>() {
+            self.kill(&name);
+        }
+        if let Some(nats) = self.nats.take() {
+            nats.stop().await.expect("NATS stops");
+        }
+        if let Some(postgres) = self.postgres.take() {
+            postgres.stop().await.expect("Postgres stops");
+        }
+        keep.then(|| self.kept.keep())
+    }
+}
+
+/// The executable under test.
+fn executable() -> PathBuf {
+    let executable = PathBuf::from(env!("CARGO_BIN_EXE_agentworks"));
+    let pod = executable.with_file_name("agentworks-pod");
+    assert!(pod.exists(), "{} is missing: `cargo build --workspace --bins` makes it, as `./dev` does", pod.display());
+    executable
+}
+
+/// A port that is free now. Processes come back to it after their death, so it lies below those that the kernel gives to
+/// whoever connects somewhere.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 10_000).expect("small");
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Starts `command` so that it dies with this process. The kernel ties that to the starting *thread*, so one that lives as
+/// long as the process does it for all.
+fn spawn(mut command: Command) -> Child {
+    type Order = (Command, mpsc::Sender<Child>);
+    static SPAWNER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (orders, inbox) = mpsc::channel::<Order>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in inbox {
+                answer.send(command.spawn().expect("the command starts")).expect("somebody waits for it");
+            }
+        });
+        orders
+    });
+    command.stdin(Stdio::null());
+    let (answer, started) = mpsc::channel();
+    spawner.send((command, answer)).expect("the spawner lives");
+    started.recv().expect("the spawner answers")
+}
