@@ -87,6 +87,8 @@ pub struct Bus {
 pub struct Log {
     /// Parts with their own order.
     pub partitions: u16,
+    /// What hot aggregates may take in memory.
+    pub memory_bytes: usize,
 }
 
 /// `[auth]`

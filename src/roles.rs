@@ -14,7 +14,7 @@ use command_api::vault::Vault;
 use command_api::{Api, Dispatcher};
 use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::consumer::Consumer;
-use outbox::{Bus, Log, LogSettings, Progress};
+use outbox::{Aggregates, Bus, Log, LogSettings, MemorySettings, Progress};
 use query_api::QueryState;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
@@ -202,7 +202,11 @@ impl Parts {
         let bus = Bus::connect(servers.bus.expose_secret(), max_bytes).await?;
         let progress = Progress::start(log.clone(), Some(bus.clone()), &WATCHED, stop.clone());
         let facts = ReadModels::new(log.clone(), progress.clone());
-        let dispatcher = Dispatcher::new(log.clone(), Arc::new(facts));
+        let memory = MemorySettings { max_bytes: config.log.memory_bytes, ..Default::default() };
+        let aggregates = Aggregates::new(log.clone(), memory);
+        let dispatcher = Dispatcher::remembering(aggregates.clone(), Arc::new(facts));
+        let (others, stopped) = (bus.clone(), stop.clone());
+        tokio::spawn(async move { aggregates.follow(&others, stopped).await });
         let vault =
             Vault::open(log.app_pool().clone(), &config.master_key_file()).context("the master key is not usable")?;
         let key = SigningKey::load_or_create(&config.signing_key_file()).context("the signing key is not usable")?;

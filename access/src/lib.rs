@@ -10,6 +10,7 @@ mod key;
 pub mod key_file;
 mod problem;
 mod token;
+mod verified;
 
 pub use caller::Caller;
 pub use key::{KeyError, SigningKey, VerifyingKey};

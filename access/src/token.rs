@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::Caller;
 use crate::key::{SigningKey, VerifyingKey};
+use crate::verified::Verified;
 
 /// How much later than its end a token still holds, for clocks that differ.
 pub const LEEWAY_SECONDS: u64 = 5;
@@ -84,6 +85,7 @@ pub enum TokenError {
 #[derive(Debug, Clone)]
 pub struct Verifier {
     keys: Arc<HashMap<String, VerifyingKey>>,
+    verified: Arc<Verified>,
 }
 
 impl SigningKey {
@@ -140,7 +142,8 @@ fn consistent(claims: &ApiClaims) -> bool {
 impl Verifier {
     /// Takes tokens signed with any of `keys`.
     pub fn new(keys: impl IntoIterator<Item = VerifyingKey>) -> Self {
-        Self { keys: Arc::new(keys.into_iter().map(|key| (key.id.clone(), key)).collect()) }
+        let keys = Arc::new(keys.into_iter().map(|key| (key.id.clone(), key)).collect());
+        Self { keys, verified: Arc::default() }
     }
 
     /// The claims of a token for the APIs.
@@ -148,8 +151,15 @@ impl Verifier {
     /// # Errors
     /// Why it does not hold.
     pub fn api(&self, token: &str) -> Result<ApiClaims, TokenError> {
+        if let Some(claims) = self.verified.get(token) {
+            return Ok(claims);
+        }
         let claims: ApiClaims = self.verify(token, API_AUDIENCE)?;
-        if consistent(&claims) { Ok(claims) } else { Err(TokenError::Malformed) }
+        if !consistent(&claims) {
+            return Err(TokenError::Malformed);
+        }
+        self.verified.put(token, &claims);
+        Ok(claims)
     }
 
     /// The claims of a pod's token.

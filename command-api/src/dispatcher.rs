@@ -5,13 +5,13 @@ use std::sync::Arc;
 use domain::tenant::Tenant;
 use domain::{Actor, Decider, EventId, RefusalKind, TenantId};
 use metrics::counter;
-use outbox::{Append, Appended, Loaded, Log, LogError, NewEvent, Verdict, crash, trace};
+use outbox::{Aggregates, Append, Appended, Loaded, Log, LogError, MemorySettings, NewEvent, Verdict, crash, trace};
 use ring::digest;
 use schemas::{Cursor, Metadata};
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
-use crate::facts::{BoardFacts, Facts};
+use crate::facts::{BoardFacts, Facts, Memory};
 use crate::order::{Ask, EnvironmentOrder, FinishCardOrder, RunOrder};
 use crate::turn::Turns;
 use crate::{Caller, DispatchError, Order, Request, clock};
@@ -35,7 +35,7 @@ pub struct Answer {
 /// Authorizes, deduplicates, looks up, decides, appends. Cheap to clone.
 #[derive(Clone)]
 pub struct Dispatcher {
-    log: Log,
+    aggregates: Aggregates,
     board: Arc<dyn BoardFacts>,
     turns: Arc<Turns>,
 }
@@ -47,10 +47,37 @@ struct Call<'a> {
     fingerprint: [u8; 32],
 }
 
+/// What follows from an order: nothing, where there is no append.
+struct Decided<A: Decider> {
+    loaded: Arc<Loaded<A>>,
+    append: Option<(Append, Vec<A::Event>)>,
+}
+
+/// How an order was carried out.
+enum Done {
+    /// By what the log took in, now or in an earlier request.
+    Appended(Answer),
+    /// It was so already.
+    Already(Answer),
+}
+
+impl Done {
+    const fn answer(self) -> Answer {
+        match self {
+            Self::Appended(answer) | Self::Already(answer) => answer,
+        }
+    }
+}
+
 impl Dispatcher {
     /// On `log`; what only the board knows is asked of `board`.
     pub fn new(log: Log, board: Arc<dyn BoardFacts>) -> Self {
-        Self { log, board, turns: Arc::default() }
+        Self::remembering(Aggregates::new(log, MemorySettings::default()), board)
+    }
+
+    /// On the log of `aggregates`, which remember as they were told to.
+    pub fn remembering(aggregates: Aggregates, board: Arc<dyn BoardFacts>) -> Self {
+        Self { aggregates, board, turns: Arc::default() }
     }
 
     /// Carries an order out. Without an expected version, a conflict with others is solved by deciding anew.
@@ -95,7 +122,7 @@ impl Dispatcher {
     /// # Errors
     /// When the log cannot be read.
     pub async fn load<A: Decider>(&self, tenant: TenantId, stream: Uuid) -> Result<Loaded<A>, LogError> {
-        self.log.load(tenant, stream).await
+        self.aggregates.log().load(tenant, stream).await
     }
 
     /// Carries an order out in a span, and counts it.
@@ -139,87 +166,137 @@ impl Dispatcher {
         let target = ask.stream(caller.tenant);
         let fingerprint = request.fingerprint.unwrap_or_else(|| kind_and_target(ask.name(), target));
         let call = Call { caller, request, fingerprint };
-        if let Some(answer) = self.earlier(&call).await? {
+        // The append finds out by itself whether the request was carried out before. Only what is done ahead of it, and
+        // might be in the way of the request of then, has to ask first.
+        if request.deposit.is_some()
+            && let Some(answer) = self.earlier(&call).await?
+        {
             return Ok(answer);
         }
-        let stream = target.unwrap_or_else(clock::id);
         let _turn = match ask.turn() {
             Some(project) => Some(self.turns.take(project.uuid()).await),
             None => None,
         };
-        match self.attempt(&call, ask, stream).await {
-            // What forbids it now may be its own effect, from a request that was on its way at the same time.
-            Err(error) if !error.is_passing() => match self.earlier(&call).await? {
+        let result = self.attempt(&call, ask, target).await;
+        // What forbids it now, or makes it needless, may be its own effect.
+        match result {
+            Ok(Done::Appended(answer)) => Ok(answer),
+            Err(error) if matches!(error, DispatchError::Log(_)) => Err(error),
+            result => match self.earlier(&call).await? {
                 Some(answer) => Ok(answer),
-                None => Err(error),
+                None => result.map(Done::answer),
             },
-            result => result,
         }
     }
 
     /// Loads, decides and appends, again while others come in between.
-    async fn attempt<O: Ask>(&self, call: &Call<'_>, ask: &O, stream: Uuid) -> Result<Answer, DispatchError> {
-        let tenant = call.caller.tenant;
-        let mut turn = None;
-        for attempt in 1..=MAX_TRIES {
-            let loaded = self.log.load::<O::Aggregate>(tenant, stream).await?;
-            let expected = call.request.expected_version.filter(|_| loaded.version > 0);
-            let now = clock::now();
-            let facts = Facts { log: &self.log, board: &*self.board, tenant, command: call.request.command, now };
-            let command = ask.prepare(&loaded.state, &facts).await?;
-            if expected.is_some_and(|expected| expected != loaded.version) {
-                return Err(DispatchError::VersionMismatch { current: loaded.version });
-            }
-            let events = loaded.state.decide(command).map_err(|refusal| DispatchError::refused(&refusal))?;
-            if events.is_empty() {
-                return Ok(self.answer(tenant, stream, loaded.version, loaded.position, false));
-            }
-            // Only what would change something is asked for: what does not exist looks the same in any tenant.
-            let by_a_person = matches!(call.caller.actor, Actor::User(_) | Actor::Operator(_));
-            if by_a_person && <O::Aggregate as Decider>::TYPE != Tenant::TYPE && facts.tenant_suspended().await? {
-                let message = "the tenant is suspended: it may read, but change nothing";
-                return Err(DispatchError::rule(RefusalKind::Rule, "tenant_not_active", message));
-            }
-            if let Some(deposit) = &call.request.deposit {
-                deposit.store(tenant).await?;
-            }
-            let append = Append {
-                metadata: Metadata {
-                    tenant,
-                    actor: call.caller.actor.clone(),
-                    command: call.request.command,
-                    correlation: call.request.correlation,
-                    causation: call.request.causation,
-                    traceparent: trace::parent(call.request.traceparent.as_deref()),
-                    occurred_at: now,
-                },
-                fingerprint: call.fingerprint,
-                aggregate_type: <O::Aggregate as Decider>::TYPE,
-                stream,
-                expected_version: loaded.version,
-                expected_chain: loaded.chain,
-                events: events
-                    .iter()
-                    .map(|event| NewEvent::of(EventId::from_uuid(clock::id()), event))
-                    .collect::<Result<_, _>>()?,
+    async fn attempt<O: Ask>(&self, call: &Call<'_>, ask: &O, target: Option<Uuid>) -> Result<Done, DispatchError> {
+        let stream = target.unwrap_or_else(clock::id);
+        // Where facts about several things decide, they are looked up when it is their turn.
+        let mut trust = ask.turn().is_none();
+        let (mut turn, mut tries) = (None, 0);
+        while tries < MAX_TRIES {
+            let memory = Memory::new(trust);
+            let decided = self.decide(call, ask, (target, stream), &memory).await;
+            let (loaded, append, events) = match decided {
+                Ok(Decided { loaded, append: Some((append, events)) }) => (loaded, append, events),
+                // The append proves what was remembered; whatever else follows from it does not.
+                _ if memory.was_used() => {
+                    trust = false;
+                    continue;
+                }
+                Ok(Decided { loaded, append: None }) => {
+                    let partition = self.aggregates.log().partition_of(call.caller.tenant);
+                    let cursor = Cursor { partition, position: loaded.position };
+                    return Ok(Done::Already(Answer { stream, version: loaded.version, cursor, repeated: false }));
+                }
+                Err(error) => return Err(error),
             };
+            tries += 1;
             crash::point("command.decided");
-            match self.log.append(append).await? {
+            match self.aggregates.append(append, &loaded, &events).await? {
                 Verdict::Stored(appended) => {
                     crash::point("command.stored");
-                    return Ok(answered(&appended, false));
+                    return Ok(Done::Appended(answered(&appended, false)));
                 }
-                Verdict::Repeated(appended) => return Ok(answered(&appended, true)),
+                Verdict::Repeated(appended) => return Ok(Done::Appended(answered(&appended, true))),
                 Verdict::Mismatch => return Err(DispatchError::KeyReused),
-                Verdict::Conflict { version } if expected.is_some() => {
+                // What was expected was there when it was remembered; whether it was the caller's, the log must say.
+                Verdict::Conflict { .. } if memory.was_used() => {}
+                Verdict::Conflict { version } if call.request.expected_version.is_some() && loaded.version > 0 => {
                     return Err(DispatchError::VersionMismatch { current: version });
                 }
+                Verdict::Conflict { .. } => {}
+            }
+            match turn {
                 // Behind the others of this process who lost as well; then only other processes can come in between.
-                Verdict::Conflict { .. } if turn.is_none() => turn = Some(self.turns.take(stream).await),
-                Verdict::Conflict { .. } => tokio::time::sleep(clock::backoff(attempt)).await,
+                None => turn = Some(self.turns.take(stream).await),
+                Some(_) => tokio::time::sleep(clock::backoff(tries)).await,
             }
         }
         Err(DispatchError::Contended)
+    }
+
+    /// What follows from the order, as things stand.
+    async fn decide<O: Ask>(
+        &self,
+        call: &Call<'_>,
+        ask: &O,
+        (target, stream): (Option<Uuid>, Uuid),
+        memory: &Memory,
+    ) -> Result<Decided<O::Aggregate>, DispatchError> {
+        let (tenant, now) = (call.caller.tenant, clock::now());
+        let loaded = match (target, memory.use_if_any(|| self.aggregates.seen::<O::Aggregate>(tenant, stream))) {
+            (_, Some(seen)) => seen,
+            // A new id names nothing yet.
+            (None, None) => Arc::default(),
+            (Some(_), None) => self.aggregates.load(tenant, stream).await?,
+        };
+        let facts = Facts {
+            aggregates: &self.aggregates,
+            memory,
+            board: &*self.board,
+            tenant,
+            command: call.request.command,
+            now,
+        };
+        let command = ask.prepare(&loaded.state, &facts).await?;
+        let expected = call.request.expected_version.filter(|_| loaded.version > 0);
+        if expected.is_some_and(|expected| expected != loaded.version) {
+            return Err(DispatchError::VersionMismatch { current: loaded.version });
+        }
+        let events = loaded.state.decide(command).map_err(|refusal| DispatchError::refused(&refusal))?;
+        if events.is_empty() {
+            return Ok(Decided { loaded, append: None });
+        }
+        // Only what would change something is asked for: what does not exist looks the same in any tenant.
+        let by_a_person = matches!(call.caller.actor, Actor::User(_) | Actor::Operator(_));
+        if by_a_person && <O::Aggregate as Decider>::TYPE != Tenant::TYPE && facts.tenant_suspended().await? {
+            let message = "the tenant is suspended: it may read, but change nothing";
+            return Err(DispatchError::rule(RefusalKind::Rule, "tenant_not_active", message));
+        }
+        if let Some(deposit) = &call.request.deposit {
+            deposit.store(tenant).await?;
+        }
+        let new = |event| NewEvent::of(EventId::from_uuid(clock::id()), event);
+        let append = Append {
+            metadata: Metadata {
+                tenant,
+                actor: call.caller.actor.clone(),
+                command: call.request.command,
+                correlation: call.request.correlation,
+                causation: call.request.causation,
+                traceparent: trace::parent(call.request.traceparent.as_deref()),
+                occurred_at: now,
+            },
+            fingerprint: call.fingerprint,
+            aggregate_type: <O::Aggregate as Decider>::TYPE,
+            stream,
+            expected_version: loaded.version,
+            expected_chain: loaded.chain,
+            events: events.iter().map(new).collect::<Result<_, _>>()?,
+        };
+        Ok(Decided { loaded, append: Some((append, events)) })
     }
 
     /// The answer of the same request, if it was carried out before.
@@ -227,15 +304,11 @@ impl Dispatcher {
         if !call.request.repeatable {
             return Ok(None);
         }
-        match self.log.command(call.caller.tenant, call.request.command).await? {
+        match self.aggregates.log().command(call.caller.tenant, call.request.command).await? {
             None => Ok(None),
             Some(past) if past.fingerprint == call.fingerprint => Ok(Some(answered(&past.appended, true))),
             Some(_) => Err(DispatchError::KeyReused),
         }
-    }
-
-    fn answer(&self, tenant: TenantId, stream: Uuid, version: i64, position: i64, repeated: bool) -> Answer {
-        Answer { stream, version, cursor: Cursor { partition: self.log.partition_of(tenant), position }, repeated }
     }
 }
 

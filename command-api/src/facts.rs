@@ -4,6 +4,8 @@
 //! from the board's read model, as of the log's end when it was asked.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use domain::card::{AgentProfile, Card, Rank, ResolvedModel};
@@ -14,9 +16,10 @@ use domain::tenant::Tenant;
 use domain::value::LaneKey;
 use domain::workspace::Workspace;
 use domain::{CardId, Decider, ProjectId, ProviderId, RefusalKind, TenantId, WorkspaceId};
-use outbox::Log;
+use outbox::{Aggregates, Loaded};
 use schemas::Cursor;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::DispatchError;
 use crate::order::Place;
@@ -47,55 +50,94 @@ pub struct FactsUnavailable(pub String);
 
 /// Looks facts up for one order of one tenant.
 pub(crate) struct Facts<'a> {
-    pub(crate) log: &'a Log,
+    pub(crate) aggregates: &'a Aggregates,
+    pub(crate) memory: &'a Memory,
     pub(crate) board: &'a dyn BoardFacts,
     pub(crate) tenant: TenantId,
     pub(crate) command: CommandId,
     pub(crate) now: OffsetDateTime,
 }
 
+/// Whether facts may come from memory, and whether any did.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    allowed: bool,
+    used: AtomicBool,
+}
+
+impl Memory {
+    pub(crate) const fn new(allowed: bool) -> Self {
+        Self { allowed, used: AtomicBool::new(false) }
+    }
+
+    /// The aggregate as `remembered`, when that may be believed.
+    pub(crate) fn use_if_any<A>(&self, remembered: impl FnOnce() -> Option<Arc<Loaded<A>>>) -> Option<Arc<Loaded<A>>> {
+        let found = self.allowed.then(remembered).flatten();
+        if found.is_some() {
+            self.used.store(true, Ordering::Relaxed);
+        }
+        found
+    }
+
+    pub(crate) fn was_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
 type Found<T> = Result<T, DispatchError>;
 
 impl Facts<'_> {
-    async fn load<A: Decider>(&self, stream: uuid::Uuid) -> Found<A> {
-        Ok(self.log.load::<A>(self.tenant, stream).await?.state)
+    /// As the log has it now.
+    async fn load<A: Decider>(&self, stream: Uuid) -> Found<Arc<Loaded<A>>> {
+        Ok(self.aggregates.load(self.tenant, stream).await?)
+    }
+
+    /// Perhaps from memory: for what changes seldom, and where a moment too late does no harm.
+    async fn settled<A: Decider>(&self, stream: Uuid) -> Found<Arc<Loaded<A>>> {
+        match self.memory.use_if_any(|| self.aggregates.recent(self.tenant, stream)) {
+            Some(recent) => Ok(recent),
+            None => self.load(stream).await,
+        }
     }
 
     /// Whether the tenant exists and is active.
     pub(crate) async fn tenant_active(&self) -> Found<bool> {
-        Ok(self.load::<Tenant>(self.tenant.uuid()).await?.is_active())
+        Ok(self.settled::<Tenant>(self.tenant.uuid()).await?.state.is_active())
     }
 
     /// Whether people may only read in this tenant.
     pub(crate) async fn tenant_suspended(&self) -> Found<bool> {
-        Ok(matches!(self.load(self.tenant.uuid()).await?, Tenant::Suspended { .. }))
+        Ok(matches!(self.settled(self.tenant.uuid()).await?.state, Tenant::Suspended { .. }))
     }
 
     /// Whether the workspace exists and is not archived.
     pub(crate) async fn workspace_open(&self, workspace: WorkspaceId) -> Found<bool> {
-        Ok(matches!(self.load(workspace.uuid()).await?, Workspace::Open { .. }))
+        Ok(matches!(self.settled(workspace.uuid()).await?.state, Workspace::Open { .. }))
     }
 
     /// Whether the provider exists and is enabled; true when none is named.
     pub(crate) async fn provider_usable(&self, provider: Option<ProviderId>) -> Found<bool> {
         match provider {
             None => Ok(true),
-            Some(id) => Ok(matches!(self.load(id.uuid()).await?, Provider::Registered { enabled: true, .. })),
+            Some(id) => Ok(matches!(self.settled(id.uuid()).await?.state, Provider::Registered { enabled: true, .. })),
         }
     }
 
     /// The project, in use or archived (then `false`).
     pub(crate) async fn project(&self, project: ProjectId) -> Found<(Box<OpenProject>, bool)> {
-        match self.load(project.uuid()).await? {
+        match &self.settled(project.uuid()).await?.state {
             Project::Absent => Err(DispatchError::NotFound),
-            Project::Open(known) => Ok((known, true)),
-            Project::Archived(known) => Ok((known, false)),
+            Project::Open(known) => Ok((known.clone(), true)),
+            Project::Archived(known) => Ok((known.clone(), false)),
         }
     }
 
     /// The lanes of the project's board.
     pub(crate) async fn lanes(&self, project: ProjectId) -> Found<Lanes> {
-        Ok(self.project(project).await?.0.lanes)
+        match &self.settled(project.uuid()).await?.state {
+            Project::Absent => Err(DispatchError::NotFound),
+            Project::Open(known) | Project::Archived(known) => Ok(known.lanes.clone()),
+        }
     }
 
     /// The lanes of the project that hold cards now.
@@ -110,7 +152,7 @@ impl Facts<'_> {
 
     /// Whether the card is on that project's board.
     pub(crate) async fn on_board(&self, project: ProjectId, card: CardId) -> Found<bool> {
-        Ok(matches!(self.load(card.uuid()).await?, Card::Open(card) if card.project == project))
+        Ok(matches!(&self.load(card.uuid()).await?.state, Card::Open(card) if card.project == project))
     }
 
     /// Whether `card` waits, directly or through others, for `for_card`; true as well when it is that card.
@@ -125,8 +167,8 @@ impl Facts<'_> {
                 let message = format!("more than {MAX_CARDS_SEARCHED} cards depend on each other here");
                 return Err(DispatchError::rule(RefusalKind::Rule, "dependencies_too_many", message));
             }
-            let card: Card = self.load(next.uuid()).await?;
-            let further = card.known().map(|card| card.depends_on.clone()).unwrap_or_default();
+            let card = self.load::<Card>(next.uuid()).await?;
+            let further = card.state.known().map(|card| card.depends_on.clone()).unwrap_or_default();
             open.extend(further.into_iter().filter(|card| seen.insert(*card)));
         }
         Ok(false)
@@ -136,8 +178,8 @@ impl Facts<'_> {
     pub(crate) async fn undone(&self, cards: &BTreeSet<CardId>, lanes: &Lanes) -> Found<Vec<CardId>> {
         let mut undone = Vec::new();
         for id in cards {
-            let card: Card = self.load(id.uuid()).await?;
-            let lane = card.known().and_then(|card| lanes.get(&card.lane));
+            let card = self.load::<Card>(id.uuid()).await?;
+            let lane = card.state.known().and_then(|card| lanes.get(&card.lane));
             if lane.is_none_or(|lane| lane.role != LaneRole::Done) {
                 undone.push(*id);
             }
@@ -154,11 +196,13 @@ impl Facts<'_> {
         let chosen = project.model.as_ref();
         let named = agent.and_then(|agent| agent.provider);
         let Some(provider) = named.or(chosen.map(|choice| choice.provider)) else { return Ok(None) };
-        let Provider::Registered { settings, enabled, .. } = self.load(provider.uuid()).await? else { return Ok(None) };
+        let found = self.settled(provider.uuid()).await?;
+        let Provider::Registered { settings, enabled, .. } = &found.state else { return Ok(None) };
         // The project's model means something only at the project's own provider.
         let of_project = chosen.filter(|choice| choice.provider == provider).and_then(|choice| choice.model.clone());
-        let model = agent.and_then(|agent| agent.model.clone()).or(of_project).unwrap_or(settings.default_model);
-        Ok(Some(ResolvedModel { provider, kind: settings.kind, model, usable: enabled }))
+        let model = agent.and_then(|agent| agent.model.clone()).or(of_project);
+        let model = model.unwrap_or_else(|| settings.default_model.clone());
+        Ok(Some(ResolvedModel { provider, kind: settings.kind, model, usable: *enabled }))
     }
 
     /// The rank of a place in a lane of the project: beside its neighbours, or at the end.
@@ -190,10 +234,10 @@ impl Facts<'_> {
         neighbour: Option<CardId>,
     ) -> Found<Option<Rank>> {
         let Some(id) = neighbour else { return Ok(None) };
-        match self.load(id.uuid()).await? {
+        match &self.load(id.uuid()).await?.state {
             Card::Open(found) if found.project == project && id != card => {
                 if found.lane == *lane {
-                    return Ok(Some(found.rank));
+                    return Ok(Some(found.rank.clone()));
                 }
                 let message = format!("{field}: card {id} is in lane `{}`; read the board again", found.lane);
                 Err(DispatchError::rule(RefusalKind::Rule, "neighbour_elsewhere", message))
@@ -207,7 +251,8 @@ impl Facts<'_> {
 
     /// The log's end, now.
     async fn end(&self) -> Found<Cursor> {
-        let partition = self.log.partition_of(self.tenant);
-        Ok(Cursor { partition, position: self.log.head(partition).await? })
+        let log = self.aggregates.log();
+        let partition = log.partition_of(self.tenant);
+        Ok(Cursor { partition, position: log.head(partition).await? })
     }
 }

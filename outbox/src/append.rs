@@ -131,6 +131,11 @@ impl Sealed {
         let bytes = append.events.iter().map(|event| event.payload.len() + EVENT_OVERHEAD).sum();
         Ok(Self { append, proofs, bytes })
     }
+
+    /// The chain after the last event.
+    pub(crate) fn chain(&self) -> Hash {
+        self.proofs.last().map_or(self.append.expected_chain, |(_, chain)| *chain)
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! The log in Postgres is the truth, the bus is a hint. Whatever is published can be read again from the log, in the
 //! same order: positions are dense and in commit order within a partition.
 
+pub mod aggregates;
 mod ahead;
 pub mod append;
 pub mod bus;
@@ -21,6 +22,7 @@ pub mod store;
 pub mod trace;
 mod writer;
 
+pub use aggregates::{Aggregates, MemorySettings};
 pub use append::{Append, Appended, NewEvent, Verdict};
 pub use bus::{Bus, BusError};
 pub use error::LogError;

@@ -11,6 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::sync::watch;
 
+use crate::append::Sealed;
 use crate::writer::Writer;
 use crate::{Append, LogError, Verdict};
 
@@ -103,8 +104,12 @@ impl Log {
     /// # Errors
     /// [`LogError::EventCount`], [`LogError::Database`] (the outcome is unknown then; repeat it), [`LogError::Stopped`].
     pub async fn append(&self, append: Append) -> Result<Verdict, LogError> {
-        let writer = self.writers.get(self.index_of(append.metadata.tenant)).ok_or(LogError::Stopped)?;
-        writer.append(append).await
+        self.append_sealed(Sealed::new(append)?).await
+    }
+
+    pub(crate) async fn append_sealed(&self, sealed: Sealed) -> Result<Verdict, LogError> {
+        let writer = self.writers.get(self.index_of(sealed.append.metadata.tenant)).ok_or(LogError::Stopped)?;
+        writer.append(sealed).await
     }
 
     /// The highest position of a partition that *this process* has appended, as it grows: wakes a relay in the same

@@ -16,7 +16,7 @@ use crate::log::{begin, set_tenant};
 use crate::{Appended, Log, LogError};
 
 /// An aggregate as the log has it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Loaded<A> {
     /// The fold of its events.
     pub state: A,
@@ -64,7 +64,7 @@ impl Log {
         .bind(stream)
         .fetch_all(self.app_pool())
         .await?;
-        let mut loaded = Loaded { state: A::default(), version: 0, position: 0, chain: Hash::ZERO };
+        let mut loaded = Loaded::<A>::default();
         for row in &rows {
             let name: &str = row.try_get("event_type")?;
             let event = schemas::event::decode_payload::<A>(name, event_version(row)?, row.try_get("payload")?)

@@ -50,8 +50,8 @@ impl Writer {
     }
 
     /// Waits for room among the tenant's appends, then for the verdict.
-    pub(crate) async fn append(&self, append: Append) -> Result<Verdict, LogError> {
-        self.lanes.append(Sealed::new(append)?).await
+    pub(crate) async fn append(&self, sealed: Sealed) -> Result<Verdict, LogError> {
+        self.lanes.append(sealed).await
     }
 }
 

@@ -16,6 +16,11 @@ pub fn partition(partition: i32) -> String {
     format!("evt.{partition}.*")
 }
 
+/// Every event of one kind of aggregate, of all partitions.
+pub fn aggregate(aggregate_type: &str) -> String {
+    format!("evt.*.{aggregate_type}")
+}
+
 /// Core NATS (not stored): "this consumer has reached this position of this partition". The body is JSON:
 /// `{"after": 7, "position": 9, "topics": ["<uuid>", …]}`, where no topics means that what changed is not known.
 pub fn progress(consumer: &str, partition: i32) -> String {

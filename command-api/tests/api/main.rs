@@ -6,6 +6,7 @@ mod dispatcher;
 mod idempotency;
 mod input;
 mod isolation;
+mod memory;
 mod rules;
 mod secrets;
 mod support;

@@ -21,7 +21,7 @@ use domain::card::{Card, CardEvent};
 use domain::id::Kind;
 use domain::value::{Branch, LaneKey, RepositoryUrl};
 use domain::{Actor, Decider as _, Id, ProjectId, TenantId};
-use outbox::{Log, LogSettings};
+use outbox::{Aggregates, Log, LogSettings, MemorySettings};
 use schemas::Cursor;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
@@ -49,14 +49,14 @@ pub(crate) fn now() -> OffsetDateTime {
 
 /// Everything.
 pub(crate) struct World {
-    pub(crate) database: Database,
+    pub(crate) database: Arc<Database>,
     pub(crate) log: Log,
     pub(crate) vault: Vault,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) probe: Arc<Probe>,
     pub(crate) key: SigningKey,
     router: Router,
-    _keys: tempfile::TempDir,
+    keys: Arc<tempfile::TempDir>,
 }
 
 /// A tenant with a workspace, a provider, a project and its owner's token.
@@ -100,13 +100,27 @@ impl Reply {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let database = Database::with(1).await;
+        let keys = Arc::new(tempfile::tempdir().unwrap());
+        let key = SigningKey::generate().unwrap();
+        Self::on(Arc::new(Database::with(1).await), keys, key, MemorySettings::default()).await
+    }
+
+    /// Another process on the same log.
+    pub(crate) async fn beside(&self, memory: MemorySettings) -> Self {
+        Self::on(Arc::clone(&self.database), Arc::clone(&self.keys), self.key.clone(), memory).await
+    }
+
+    async fn on(
+        database: Arc<Database>,
+        keys: Arc<tempfile::TempDir>,
+        key: SigningKey,
+        memory: MemorySettings,
+    ) -> Self {
         let settings = LogSettings { url: database.url.clone(), max_connections: 8, notify: false };
         let log = Log::connect(&settings).await.unwrap();
-        let keys = tempfile::tempdir().unwrap();
         let vault = Vault::open(log.app_pool().clone(), &keys.path().join("master.key")).unwrap();
-        let key = SigningKey::generate().unwrap();
-        let dispatcher = Dispatcher::new(log.clone(), Arc::new(LogBoard(log.clone())));
+        let aggregates = Aggregates::new(log.clone(), memory);
+        let dispatcher = Dispatcher::remembering(aggregates, Arc::new(LogBoard(log.clone())));
         let probe = Arc::new(Probe::default());
         let router = router(Api {
             dispatcher: dispatcher.clone(),
@@ -115,7 +129,7 @@ impl World {
             probe: Arc::clone(&probe) as Arc<dyn RepositoryProbe>,
             max_body_bytes: MAX_BODY,
         });
-        Self { database, log, vault, dispatcher, probe, key, router, _keys: keys }
+        Self { database, log, vault, dispatcher, probe, key, router, keys }
     }
 
     pub(crate) fn token(&self, tenant: Option<TenantId>, role: Role) -> String {
