@@ -28,6 +28,21 @@ pub enum LogError {
         /// How many it has.
         count: usize,
     },
+    /// Events that were asked for are archived, and no archive is at hand.
+    #[error(
+        "positions {first} to {last} of partition {partition} are archived: name the store that holds them in archive.store"
+    )]
+    Archived {
+        /// The part of the log.
+        partition: i32,
+        /// The first archived position.
+        first: i64,
+        /// The last.
+        last: i64,
+    },
+    /// Events that were asked for are archived, and could not be read from there.
+    #[error("the archive could not be read: {0}")]
+    Archive(#[source] Arc<crate::archive::ArchiveError>),
     /// The log has no such partition.
     #[error("the log has no partition {0}")]
     Partition(i32),

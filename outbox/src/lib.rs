@@ -6,6 +6,7 @@
 pub mod aggregates;
 mod ahead;
 pub mod append;
+pub mod archive;
 pub mod bus;
 pub mod consumer;
 pub mod crash;

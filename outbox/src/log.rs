@@ -12,6 +12,7 @@ use sqlx::{Connection as _, Postgres, Transaction};
 use tokio::sync::watch;
 
 use crate::append::Sealed;
+use crate::archive::Archive;
 use crate::writer::Writer;
 use crate::{Append, LogError, Verdict};
 
@@ -47,6 +48,8 @@ pub struct Log {
     worker: PgPool,
     /// One a partition.
     writers: Arc<[Writer]>,
+    /// Where archived ranges are, when that is known.
+    pub(crate) archive: Option<Archive>,
 }
 
 impl Log {
@@ -65,7 +68,7 @@ impl Log {
         let app_options = as_role(&options, "agentworks_app");
         let app = pool(settings, app_options.clone()).await?;
         let writers = (0..partitions).map(|p| Writer::start(app_options.clone(), p, settings.notify)).collect();
-        Ok(Self { app, worker, writers })
+        Ok(Self { app, worker, writers, archive: None })
     }
 
     /// Connections in role `agentworks_app`: every read is under row-level security.

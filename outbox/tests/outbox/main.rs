@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod append;
+mod archive;
 mod conformance;
 mod harness;
 mod isolation;
