@@ -5,6 +5,7 @@
 //! operator wrote it (the variable, or the key and its file). Nothing else in the program reads the environment, and no
 //! secret in here is ever printed: they are `SecretString`s.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Config {
     pub bus: Bus,
     /// The event log.
     pub log: Log,
+    /// Ranges of the log that leave the database.
+    pub archive: Archive,
     /// Tokens.
     pub auth: Auth,
     /// Stored secrets.
@@ -89,6 +92,19 @@ pub struct Log {
     pub partitions: u16,
     /// What hot aggregates may take in memory.
     pub memory_bytes: usize,
+}
+
+/// `[archive]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    /// The store's address.
+    pub store: Option<String>,
+    /// What the store needs to be reached.
+    #[serde(default)]
+    pub options: BTreeMap<String, SecretString>,
+    /// Full ranges of each partition that stay in the database.
+    pub keep_ranges: u32,
 }
 
 /// `[auth]`

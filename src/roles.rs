@@ -13,6 +13,7 @@ use axum::{Json, Router};
 use command_api::vault::Vault;
 use command_api::{Api, Dispatcher};
 use metrics_exporter_prometheus::PrometheusHandle;
+use outbox::archive::Archive;
 use outbox::consumer::Consumer;
 use outbox::{Aggregates, Bus, Log, LogSettings, MemorySettings, Progress};
 use query_api::QueryState;
@@ -158,7 +159,24 @@ pub async fn reader(config: &Config) -> anyhow::Result<(Log, Option<Servers>)> {
         Err(error) => return Err(error),
     };
     let settings = LogSettings { url: url.expose_secret().to_owned(), max_connections: 2, notify: false };
-    Ok((Log::connect(&settings).await?, servers))
+    Ok((with_archive(Log::connect(&settings).await?, config)?, servers))
+}
+
+/// The store of archived ranges, when one is configured.
+///
+/// # Errors
+/// When its address makes no sense.
+pub fn archive(config: &Config) -> anyhow::Result<Option<Archive>> {
+    let Some(store) = &config.archive.store else { return Ok(None) };
+    let options = config.archive.options.iter().map(|(name, value)| (name.as_str(), value.expose_secret()));
+    Ok(Some(Archive::open(store, options).context("the store of archive.store is not usable")?))
+}
+
+fn with_archive(log: Log, config: &Config) -> anyhow::Result<Log> {
+    Ok(match archive(config)? {
+        Some(archive) => log.with_archive(archive),
+        None => log,
+    })
 }
 
 /// Every consumer of the log, for commands that look after them. `log` is only read.
@@ -198,6 +216,7 @@ impl Parts {
         let log = Log::connect(&settings)
             .await
             .context("the log cannot be opened in the database of database.url (DATABASE_URL)")?;
+        let log = with_archive(log, config)?;
         let max_bytes = i64::try_from(config.bus.max_bytes).unwrap_or(i64::MAX);
         let bus = Bus::connect(servers.bus.expose_secret(), max_bytes).await?;
         let progress = Progress::start(log.clone(), Some(bus.clone()), &WATCHED, stop.clone());

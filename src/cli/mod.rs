@@ -1,5 +1,6 @@
 //! The command line: what each subcommand is called and takes. What they do is in a file each.
 
+mod archive;
 mod contracts;
 mod demo;
 mod events;
@@ -44,6 +45,8 @@ enum Command {
     Events(events::Args),
     /// Show, retry or skip what a consumer could not apply.
     Parked(parked::Args),
+    /// Move full ranges of the log to the archive's store, verified; reads find them there.
+    Archive(archive::Args),
     /// Rebuild a projection from the log.
     Rebuild(rebuild::Args),
     /// Write the generated contracts below a folder, or check that they are fresh.
@@ -70,8 +73,9 @@ impl Cli {
             Command::Migrate => migrate::run(config).await,
             Command::Demo(args) => demo::run(config, args).await,
             Command::Token(args) => token::run(&config, &args),
-            Command::Events(args) => events::run(config, args).await,
+            Command::Events(args) => Box::pin(events::run(config, args)).await,
             Command::Parked(args) => parked::run(config, args).await,
+            Command::Archive(args) => archive::run(config, args).await,
             Command::Rebuild(args) => rebuild::run(config, args).await,
             Command::Contracts(_) => Ok(()),
         }

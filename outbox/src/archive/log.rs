@@ -120,10 +120,13 @@ impl Log {
         .bind(A::TYPE)
         .fetch_one(self.worker_pool())
         .await?;
-        while exists {
+        if !exists {
+            return Ok(loaded);
+        }
+        loop {
             let page = self.read_stream(tenant, stream, loaded.version, PAGE).await?;
             if page.is_empty() {
-                break;
+                return Ok(loaded);
             }
             for recorded in page {
                 let broken = |source| LogError::Decode { event: recorded.id, source: Arc::new(source) };
@@ -135,7 +138,6 @@ impl Log {
                 loaded.chain = recorded.chain;
             }
         }
-        Ok(loaded)
     }
 
     /// The tenant's events at these positions, of which the tables gave some.
@@ -163,6 +165,6 @@ impl Log {
             return Err(LogError::Archived { partition: range.partition, first: range.first, last: range.last });
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        archive.read(range, wanted, limit).await.map_err(|error| LogError::Archive(Arc::new(error)))
+        Box::pin(archive.read(range, wanted, limit)).await.map_err(|error| LogError::Archive(Arc::new(error)))
     }
 }

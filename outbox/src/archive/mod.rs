@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use file::FileError;
 use object_store::ObjectStore;
 use object_store::path::Path;
-pub use tool::{Candidate, Done, archive, candidates, finish};
+pub use tool::{Candidate, Done, archive, candidates, finish, owner};
 use url::Url;
 
 use crate::LogError;

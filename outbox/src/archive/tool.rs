@@ -6,7 +6,7 @@
 use object_store::buffered::BufWriter;
 use schemas::Recorded;
 use schemas::evidence::{Digested, Hash, What, digest};
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
 use tokio::io::AsyncWriteExt as _;
 
 use super::file::Encoder;
@@ -37,6 +37,16 @@ pub struct Done {
     pub range: Range,
     /// Bytes of its file.
     pub bytes: u64,
+}
+
+/// A connection that may move ranges: in role `agentworks_owner`, with no bound on how long a statement takes.
+///
+/// # Errors
+/// When the database cannot be reached, or its user is no member of the role.
+pub async fn owner(log: &Log) -> Result<PgConnection, ArchiveError> {
+    let mut owner = log.worker_pool().connect_options().connect().await?;
+    sqlx::raw_sql("SET ROLE agentworks_owner; SET statement_timeout = 0").execute(&mut owner).await?;
+    Ok(owner)
 }
 
 /// The full ranges that are still in the database, the oldest first; without the newest `keep` of each partition. The range
