@@ -47,6 +47,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// The query API.
     pub graphql: Graphql,
+    /// The stream of events.
+    pub events: Events,
     /// The demonstration.
     pub demo: Demo,
     /// Where a test has this process die.
@@ -226,6 +228,14 @@ pub struct Graphql {
     pub max_complexity: usize,
 }
 
+/// `[events]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// Streams of one tenant at once.
+    pub streams_per_tenant: usize,
+}
+
 /// `[demo]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -308,6 +318,7 @@ impl Config {
             ("workers.start_timeout_seconds", self.workers.start_timeout.as_secs()),
             ("graphql.max_depth", self.graphql.max_depth as u64),
             ("graphql.max_complexity", self.graphql.max_complexity as u64),
+            ("events.streams_per_tenant", self.events.streams_per_tenant as u64),
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err((setting, "must be at least 1".into()));

@@ -2,7 +2,7 @@
 //! each request.
 //!
 //! * [`serve`] ends within its grace: it stops accepting, lets requests finish, then cuts every connection that is left,
-//!   those that became WebSockets included.
+//!   those that became WebSockets included. Who takes nothing of an answer for a minute is cut at any time.
 //! * [`operations`] answers `/livez`, `/readyz` and `/metrics`. They say which part is unwell, never why: that is in the log.
 //! * [`observed`] gives each request an id, continues the caller's trace, counts and times it by route, and turns a panic into
 //!   an answer that tells the caller nothing but the id to ask about.
@@ -30,7 +30,7 @@ use opentelemetry::propagation::Extractor;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -43,6 +43,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A caller's own request id is taken over up to this length.
 const REQUEST_ID_MAX: usize = 128;
+/// A connection whose other end takes nothing for so long, while there is something to take, is cut.
+const STALLED: Duration = Duration::from_secs(60);
 /// A readiness check that takes longer has failed.
 const CHECK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -71,7 +73,7 @@ pub async fn serve(
     grace: Duration,
 ) -> io::Result<()> {
     let (open, cut) = (TaskTracker::new(), CancellationToken::new());
-    let connections = Connections { listener, open: open.clone(), cut: cut.clone() };
+    let connections = Connections { listener, open: open.clone(), cut: cut.clone(), stalled: STALLED };
     let service = router.into_make_service_with_connect_info::<Peer>();
     let server = axum::serve(connections, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let drained = async {
@@ -95,6 +97,7 @@ struct Connections {
     listener: TcpListener,
     open: TaskTracker,
     cut: CancellationToken,
+    stalled: Duration,
 }
 
 impl Listener for Connections {
@@ -106,7 +109,7 @@ impl Listener for Connections {
         // Small frames should leave at once.
         let _best_effort = stream.set_nodelay(true);
         let cut = Box::pin(self.cut.clone().cancelled_owned());
-        (Connection { stream, cut, _open: self.open.token() }, peer)
+        (Connection { stream, cut, stalled: self.stalled, waiting: None, _open: self.open.token() }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -117,6 +120,9 @@ impl Listener for Connections {
 struct Connection {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    stalled: Duration,
+    /// Since the other end takes nothing: until when.
+    waiting: Option<Pin<Box<Sleep>>>,
     _open: TaskTrackerToken,
 }
 
@@ -128,6 +134,17 @@ impl Connection {
             Poll::Pending => Ok(Pin::new(&mut self.stream)),
         }
     }
+
+    /// What writing came to; fails instead of waiting once the other end has taken nothing for too long.
+    fn written(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.waiting = None;
+            return written;
+        }
+        let stalled = self.stalled;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(stalled)));
+        waiting.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl AsyncRead for Connection {
@@ -138,7 +155,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        self.stream(context)?.poll_write(context, from)
+        let written = self.stream(context)?.poll_write(context, from);
+        self.written(context, written)
     }
 
     fn poll_write_vectored(
@@ -146,7 +164,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream(context)?.poll_write_vectored(context, from)
+        let written = self.stream(context)?.poll_write_vectored(context, from);
+        self.written(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -56,6 +56,7 @@ const WATCHED: [&str; 4] = ["board", "card_history", "runs", "usage"];
 const INDEX: &str = "AgentWorks
 
 /v1            commands (REST); /openapi.json is the contract
+/v1/events     what happens, as server-sent events or lines of JSON
 /graphql       queries by POST, subscriptions by graphql-transport-ws; /graphiql to explore
 /livez /readyz /metrics
 ";
@@ -113,7 +114,7 @@ pub async fn start(
         parts.projections(&mut tasks, &stop);
     }
     if plays(Role::CommandApi) {
-        let contract = command_api::openapi();
+        let contract = openapi();
         router = router
             .merge(parts.command_api(config)?)
             .route("/openapi.json", get(move || std::future::ready(Json(contract.clone()))));
@@ -140,6 +141,13 @@ pub async fn start(
     let grace = config.shutdown.grace.saturating_sub(TIDYING);
     tasks.spawn(async move { http::serve(listener, router, drained, grace).await.context("the HTTP server failed") });
     Ok(Running { tasks, stop })
+}
+
+/// The contract of everything under `/v1`.
+pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
+    let mut contract = command_api::openapi();
+    contract.merge(query_api::openapi());
+    contract
 }
 
 /// The log of a data folder, for commands that only look at it: that of the installation that runs there, or of one
@@ -268,10 +276,14 @@ impl Parts {
             graphiql: graphql.graphiql,
             max_depth: graphql.max_depth,
             max_complexity: graphql.max_complexity,
+            events: query_api::EventSettings {
+                streams_per_tenant: config.events.streams_per_tenant,
+                ..Default::default()
+            },
             ..Default::default()
         };
-        let (log, progress) = (self.log.clone(), self.progress.clone());
-        query_api::router(QueryState::new(log, progress, self.verifier.clone(), &settings, stop.clone()))
+        let (log, bus, progress) = (self.log.clone(), Some(self.bus.clone()), self.progress.clone());
+        query_api::router(QueryState::new(log, bus, progress, self.verifier.clone(), &settings, stop.clone()))
     }
 
     fn workers(&self, config: &Config, address: SocketAddr) -> anyhow::Result<Workers> {

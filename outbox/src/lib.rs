@@ -1,4 +1,4 @@
-//! The log (which is the outbox): append, load, tail; its relay to JetStream; the consumer harness.
+//! The log (which is the outbox): append, load, follow; its relay to JetStream; the consumer harness.
 //!
 //! The log in Postgres is the truth, the bus is a hint. Whatever is published can be read again from the log, in the
 //! same order: positions are dense and in commit order within a partition.
@@ -20,6 +20,7 @@ pub mod progress;
 mod read;
 pub mod relay;
 pub mod store;
+pub mod tail;
 pub mod trace;
 mod writer;
 

@@ -2,20 +2,19 @@
 
 use std::borrow::Cow;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
 use domain::EventId;
 use schemas::evidence::Hash;
 use schemas::subject::{self, header};
-use schemas::{Metadata, Recorded};
+use schemas::{CloudEvent, Metadata, Recorded};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
-/// Bytes that the headers take besides the envelope, at most.
-const HEADERS: usize = 2_048;
+/// Bytes that the headers take besides the envelope and the attributes, at most.
+const HEADERS: usize = 512;
 
 /// [`Recorded`] without its payload.
 #[derive(Serialize, Deserialize)]
@@ -64,22 +63,17 @@ pub(crate) fn encode(event: &Recorded) -> Result<Message, serde_json::Error> {
         digest: event.digest,
         chain: event.chain,
     })?;
-    let time = event.metadata.occurred_at.format(&Rfc3339).map_err(serde::ser::Error::custom)?;
-    let id = event.id.to_string();
     let mut headers = HeaderMap::new();
-    headers.insert(async_nats::header::NATS_MESSAGE_ID, id.as_str());
-    headers.insert(header::SPEC_VERSION, "1.0");
-    headers.insert(header::ID, id.as_str());
-    headers.insert(header::SOURCE, format!("/agentworks/{}", event.aggregate_type).as_str());
-    headers.insert(header::TYPE, event.event_type.as_str());
-    headers.insert(header::SUBJECT, event.stream.to_string().as_str());
-    headers.insert(header::TIME, time.as_str());
-    headers.insert(header::CONTENT_TYPE, "application/json");
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, event.id.to_string());
+    let mut size = envelope.len() + HEADERS + event.payload.get().len();
+    for (name, text) in CloudEvent::of(event).headers() {
+        size += name.len() + text.len() + 4;
+        headers.insert(HeaderName::from_static(name), text.as_ref());
+    }
     if let Some(traceparent) = event.metadata.traceparent.as_deref().filter(|text| !text.contains(['\r', '\n'])) {
         headers.insert(header::TRACEPARENT, traceparent);
     }
     headers.insert(header::POSITION, event.position.to_string().as_str());
-    let size = envelope.len() + HEADERS + event.payload.get().len();
     headers.insert(header::ENVELOPE, envelope.as_str());
     Ok(Message {
         subject: subject::event(event.partition, &event.aggregate_type),

@@ -1,4 +1,5 @@
-//! GraphQL: questions to the read models, and subscriptions that follow them.
+//! Reading over HTTP. GraphQL: questions to the read models, and subscriptions that follow them. `GET /v1/events`: the log
+//! itself, as a stream.
 //!
 //! Guarantees: an answer stands on one snapshot of its read model; a question that names the cursor of a command's
 //! answer is answered with that command in it, or not at all; a subscription never loses a change, because each frame
@@ -6,10 +7,12 @@
 //! another tenant looks exactly like what does not exist. Never writes.
 //!
 //! `transport` takes requests in (POST, GET, WebSocket), `guard` refuses those that cost too much, `schema` is what may
-//! be asked, `follow` keeps subscriptions going.
+//! be asked, `follow` keeps subscriptions going; `events` is the stream.
 
 mod clock;
+mod contract;
 mod error;
+mod events;
 mod follow;
 mod guard;
 mod loader;
@@ -24,7 +27,9 @@ mod support;
 mod transport;
 mod viewer;
 
+pub use contract::openapi;
+pub use events::EventSettings;
 pub use guard::MAX_DEPTH;
-pub use schema::sdl;
+pub use schema::{sdl, sdl_breaks};
 pub use state::{QueryState, Settings};
 pub use transport::router;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use access::Verifier;
-use outbox::Log;
 use outbox::progress::Progress;
+use outbox::{Bus, Log};
 use tokio_util::sync::CancellationToken;
 
+use crate::events::{EventSettings, Events};
 use crate::follow::Boards;
 use crate::schema::ApiSchema;
 
@@ -22,12 +23,15 @@ pub struct Settings {
     pub max_depth: usize,
     /// What all fields of a request together may count.
     pub max_complexity: usize,
+    /// Of the stream of events.
+    pub events: EventSettings,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         // GraphiQL's own question is 15 deep.
-        Self { wait: Duration::from_secs(5), graphiql: true, max_depth: 16, max_complexity: 10_000 }
+        let (wait, events) = (Duration::from_secs(5), EventSettings::default());
+        Self { wait, graphiql: true, max_depth: 16, max_complexity: 10_000, events }
     }
 }
 
@@ -35,6 +39,7 @@ impl Default for Settings {
 #[derive(Clone)]
 pub struct QueryState {
     pub(crate) reading: Reading,
+    pub(crate) events: Events,
     pub(crate) schema: ApiSchema,
     pub(crate) verifier: Verifier,
     pub(crate) graphiql: bool,
@@ -52,9 +57,11 @@ pub(crate) struct Reading {
 
 impl QueryState {
     /// `progress` must watch the consumers `board`, `card_history`, `runs` and `usage`. When `shutdown` is cancelled,
-    /// open sockets are closed with 1001, so that their clients go on elsewhere.
+    /// open sockets are closed with 1001 and streams end, so that their clients go on elsewhere. With `bus`, streams see
+    /// what other processes append at once.
     pub fn new(
         log: Log,
+        bus: Option<Bus>,
         progress: Progress,
         verifier: Verifier,
         settings: &Settings,
@@ -63,6 +70,7 @@ impl QueryState {
         let boards = Arc::new(Boards::new(log.clone(), progress.clone()));
         let reading = Reading { log, progress, boards, wait: settings.wait };
         let schema = crate::schema::build(reading.clone(), settings);
-        Self { reading, schema, verifier, graphiql: settings.graphiql, shutdown }
+        let events = Events::new(reading.log.clone(), bus, settings.events.clone(), shutdown.clone());
+        Self { reading, events, schema, verifier, graphiql: settings.graphiql, shutdown }
     }
 }

@@ -2,6 +2,7 @@
 //! are generated from them.
 
 pub mod claims;
+pub mod cloud_event;
 pub mod context;
 pub mod contracts;
 pub mod cursor;
@@ -10,5 +11,6 @@ pub mod evidence;
 pub mod pod;
 pub mod subject;
 
+pub use cloud_event::CloudEvent;
 pub use cursor::Cursor;
 pub use event::{Metadata, Recorded};

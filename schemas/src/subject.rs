@@ -30,7 +30,7 @@ pub fn progress(consumer: &str, partition: i32) -> String {
 /// Core NATS (not stored): wakes the job dispatchers. The body is empty.
 pub const JOBS: &str = "wake.jobs";
 
-/// Header names of a CloudEvents 1.0 message in binary mode, and ours beside them.
+/// Header names of a CloudEvents 1.0 message in binary mode ([`crate::CloudEvent`]), and ours beside them.
 pub mod header {
     /// CloudEvents `specversion`, always `1.0`.
     pub const SPEC_VERSION: &str = "ce-specversion";
@@ -46,7 +46,37 @@ pub mod header {
     pub const TIME: &str = "ce-time";
     /// CloudEvents `datacontenttype`, always `application/json`.
     pub const CONTENT_TYPE: &str = "ce-datacontenttype";
+    /// CloudEvents `dataschema`: the `$id` of the payload's schema.
+    pub const DATA_SCHEMA: &str = "ce-dataschema";
+    /// Extension: whose it is.
+    pub const TENANT: &str = "ce-tenant";
+    /// Extension: the part of the log.
+    pub const PARTITION: &str = "ce-partition";
+    /// Extension: the position in the partition.
+    pub const CE_POSITION: &str = "ce-position";
+    /// Extension: the same as a cursor of the APIs.
+    pub const CURSOR: &str = "ce-cursor";
+    /// Extension: the place in the stream.
+    pub const STREAM_VERSION: &str = "ce-streamversion";
+    /// Extension: the version of the payload.
+    pub const EVENT_VERSION: &str = "ce-eventversion";
+    /// Extension: who acted.
+    pub const ACTOR: &str = "ce-actor";
+    /// Extension: the command.
+    pub const COMMAND: &str = "ce-command";
+    /// CloudEvents correlation extension: the outside request.
+    pub const CORRELATION: &str = "ce-correlationid";
+    /// CloudEvents correlation extension: the causing event.
+    pub const CAUSATION: &str = "ce-causationid";
     /// CloudEvents distributed tracing extension.
+    pub const CE_TRACEPARENT: &str = "ce-traceparent";
+    /// CloudEvents recorded time extension.
+    pub const RECORDED_TIME: &str = "ce-recordedtime";
+    /// Extension: the event's digest.
+    pub const DIGEST: &str = "ce-digest";
+    /// Extension: the stream's chain.
+    pub const CHAIN: &str = "ce-chain";
+    /// W3C trace context, for whoever continues the trace.
     pub const TRACEPARENT: &str = "traceparent";
     /// The rest of the envelope, as JSON: [`crate::Recorded`] without its payload.
     pub const ENVELOPE: &str = "aw-envelope";

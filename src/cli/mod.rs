@@ -41,7 +41,7 @@ enum Command {
     Demo(demo::Args),
     /// Mint a token.
     Token(token::Args),
-    /// Print a tenant's log, one JSON document a line.
+    /// Print the log, one JSON document a line.
     Events(events::Args),
     /// Show, retry or skip what a consumer could not apply.
     Parked(parked::Args),

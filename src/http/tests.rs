@@ -72,6 +72,30 @@ async fn a_request_in_flight_is_finished_and_no_new_one_taken() {
 }
 
 #[tokio::test]
+async fn who_takes_nothing_of_an_answer_is_cut() {
+    let endless = async || {
+        let chunk = || Ok::<_, io::Error>(axum::body::Bytes::from(vec![0; 65_536]));
+        axum::body::Body::from_stream(futures::stream::repeat_with(chunk))
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, open) = (listener.local_addr().unwrap(), TaskTracker::new());
+    let stalled = Duration::from_millis(100);
+    let connections = Connections { listener, open: open.clone(), cut: CancellationToken::new(), stalled };
+    let server = axum::serve(connections, Router::new().route("/endless", get(endless)));
+    tokio::spawn(server.into_future());
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /endless HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    // Who reads is not cut, however long it takes.
+    let mut some = vec![0; 1_000_000];
+    for _ in 0..10 {
+        stream.read_exact(&mut some).await.unwrap();
+        tokio::time::sleep(stalled / 4).await;
+    }
+    open.close();
+    timeout(SOON, open.wait()).await.expect("the connection is cut");
+}
+
+#[tokio::test]
 async fn what_does_not_end_is_cut_after_the_grace() {
     let never = get(async || std::future::pending::<()>().await);
     let socket = get(async |upgrade: WebSocketUpgrade| {

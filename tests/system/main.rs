@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
 
 mod apis;
+mod consuming;
 mod crash;
 mod demo;
 mod lifecycle;

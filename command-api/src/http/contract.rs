@@ -97,7 +97,7 @@ const REFUSALS: [Refusal; 11] = [
 /// Adds to each endpoint what all have in common.
 pub(super) fn complete(mut api: OpenApi) -> OpenApi {
     api.info = InfoBuilder::new()
-        .title("AgentWorks commands")
+        .title("AgentWorks")
         .version("1")
         .description(Some(DESCRIPTION))
         .license(Some(utoipa::openapi::LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build()))
@@ -120,8 +120,8 @@ pub(super) fn complete(mut api: OpenApi) -> OpenApi {
     api
 }
 
-const DESCRIPTION: &str = "Everything that changes something. Reading is done over GraphQL.\n\n\
-    Every request may carry an `Idempotency-Key`: sending it again with the same key and body changes nothing and gives \
+const DESCRIPTION: &str = "Everything that changes something, and the stream of what happened. Questions are asked over GraphQL.\n\n\
+    Every command may carry an `Idempotency-Key`: sending it again with the same key and body changes nothing and gives \
     the same answer, marked by `Idempotent-Replayed: true`. Every answer carries the thing's version (also as `ETag`; \
     send it back in `If-Match` to change only what you have seen) and a `position`: a query that names it waits until \
     it can show the effect.";

@@ -9,7 +9,7 @@ mod moment;
 mod step;
 mod walk;
 
-pub(crate) use http::replay;
+pub(crate) use http::{__path_replay, replay};
 pub(crate) use moment::{Moment, NoMoment};
 pub(crate) use step::Step;
 pub(crate) use walk::{Page, Replay, Unanswered, walk};

@@ -2,6 +2,7 @@
 
 mod board;
 mod card;
+mod compat;
 mod history;
 mod page;
 mod project;
@@ -14,6 +15,7 @@ mod usage;
 
 use async_graphql::{EmptyMutation, Schema, SchemaBuilder};
 pub(crate) use board::{Board, BoardFrame};
+pub use compat::sdl_breaks;
 use query::Query;
 pub(crate) use run::RunFrame;
 use subscription::Subscription;

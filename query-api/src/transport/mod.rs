@@ -9,6 +9,7 @@ use axum::response::Html;
 use axum::routing::get;
 use axum::{Router, extract::DefaultBodyLimit};
 
+use crate::events;
 use crate::loader::loader;
 use crate::state::QueryState;
 use crate::viewer::Viewer;
@@ -18,11 +19,12 @@ const PATH: &str = "/graphql";
 /// Bytes of a body or a socket's message.
 const BODY: usize = 256 * 1024;
 
-/// The routes `/graphql` and, when it is wanted, `/graphiql`.
+/// The routes `/graphql`, `/v1/events`, `/v1/cards/{card}/replay` and, when it is wanted, `/graphiql`.
 pub fn router(state: QueryState) -> Router {
     let mut router = Router::new()
         .route(PATH, get(http::get).post(http::post))
-        .route("/v1/cards/{card}/replay", get(crate::replay::replay));
+        .route("/v1/cards/{card}/replay", get(crate::replay::replay))
+        .merge(events::router());
     if state.graphiql {
         let page = GraphiQLSource::build().title("AgentWorks").endpoint(PATH).subscription_endpoint(PATH).finish();
         router = router.route("/graphiql", get(|| async { Html(page) }));

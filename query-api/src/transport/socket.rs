@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use access::{LEEWAY_SECONDS, Problem, TokenError};
+use access::{Problem, TokenError};
 use async_graphql::Data;
 use async_graphql::http::{WebSocket as Protocol, WebSocketProtocols, WsMessage};
 use axum::body::Bytes;
@@ -24,7 +24,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, interval_at, sleep_until, timeout};
 
 use super::data;
-use crate::clock;
 use crate::follow::Slots;
 use crate::state::QueryState;
 use crate::viewer::{self, Viewer};
@@ -34,8 +33,6 @@ const NAME: &str = "graphql-transport-ws";
 const INIT: Duration = Duration::from_secs(10);
 /// How often the other end is asked for a sign of life.
 const PING: Duration = Duration::from_secs(20);
-/// How long a socket lives at most, whatever its token says.
-const LONGEST: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How long the other end may take to receive a message.
 const SEND: Duration = Duration::from_secs(30);
 
@@ -91,7 +88,7 @@ async fn serve(state: QueryState, known: Option<Viewer>, socket: WebSocket) {
             opens.send_replace(Door::Refused);
             async_graphql::Error::new(format!("{}: {}", problem.code(), problem.detail()))
         })?;
-        opens.send_replace(Door::Open(Instant::now() + remaining(&viewer)));
+        opens.send_replace(Door::Open(Instant::now() + viewer::remaining(viewer.expires)));
         let mut data: Data = data(&state, viewer);
         data.insert(Slots::default());
         Ok(data)
@@ -159,13 +156,6 @@ fn identify(state: &QueryState, known: Option<Viewer>, payload: &Value) -> Resul
         return viewer::of_token(&state.verifier, &text(value)?);
     }
     known.ok_or_else(|| TokenError::Missing.into())
-}
-
-/// How long the token still holds.
-fn remaining(viewer: &Viewer) -> Duration {
-    let leeway = i64::try_from(LEEWAY_SECONDS).unwrap_or(0);
-    let seconds = viewer.expires.saturating_add(leeway).saturating_sub(clock::now().unix_timestamp());
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LONGEST)
 }
 
 fn close(code: u16, why: &str) -> Message {

@@ -52,12 +52,12 @@ impl Api {
 
     /// With a bus, progress is told over it.
     pub(crate) async fn on(world: &World, settings: Settings, bus: Option<outbox::Bus>) -> Self {
-        let following = world.follow_on(bus);
+        let following = world.follow_on(bus.clone());
         let key = SigningKey::generate().unwrap();
         let verifier = Verifier::new([key.verifying().clone()]);
         let shutdown = CancellationToken::new();
         let progress = following.progress.clone();
-        let state = QueryState::new(world.log.clone(), progress, verifier, &settings, shutdown.clone());
+        let state = QueryState::new(world.log.clone(), bus, progress, verifier, &settings, shutdown.clone());
         let router = query_api::router(state);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,6 +1,7 @@
 //! The query API over real HTTP and real sockets, on a real log and its read models.
 
 mod api;
+mod events;
 mod http;
 mod isolation;
 #[expect(dead_code, reason = "tests of the log itself need more")]

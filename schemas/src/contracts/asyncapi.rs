@@ -3,18 +3,21 @@
 use std::collections::BTreeMap;
 
 use domain::registry::{self, Described};
+use schemars::schema_for;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{event_path, tidy};
+use crate::CloudEvent;
+use crate::cloud_event::DATA;
 use crate::subject::{self, header};
 
 const ABOUT: &str = "\
 Everything that happens in AgentWorks is an event. The log in Postgres is the truth; the bus tells of it soon.
 
 **Form.** A message is a CloudEvents 1.0 event in binary mode: the body is the payload as the log holds it, the headers
-say the rest. The header `aw-envelope` has the whole envelope as JSON (`envelope.json` without its `payload`), with the
-tenant, the actor, the command and the version of the payload.
+say the rest (`cloud-event.json`): the tenant, the actor, the command, the place in the log, the schema of the payload.
+`GET /v1/events` gives the same event in structured mode, with the same attributes in the same order.
 
 **Order.** The log has partitions, and a tenant lives in one. In a partition, positions run 1, 2, 3 … without a gap, in
 commit order, over all aggregates and tenants; the header `aw-position` has them. In a stream (one card, one run),
@@ -103,8 +106,6 @@ struct Reference {
     to: String,
 }
 
-const JSON: &str = "application/json";
-
 /// The text of `asyncapi.yaml`.
 pub(super) fn document() -> String {
     let mut channels: BTreeMap<&'static str, Channel> = BTreeMap::new();
@@ -121,7 +122,7 @@ pub(super) fn document() -> String {
     let document = Document {
         asyncapi: "3.0.0",
         info: Info { title: "AgentWorks events", version: "1", description: ABOUT },
-        content_type: JSON,
+        content_type: DATA,
         operations: channels.keys().map(|aggregate| (format!("{aggregate}Events"), operation(aggregate))).collect(),
         channels,
         components: Components {
@@ -164,7 +165,7 @@ fn message(known: &Described, version: u16) -> Message {
         name,
         title: format!("{name}, version {version}"),
         summary: super::plain(about.split("\n\n").next().unwrap_or_default()),
-        content_type: JSON,
+        content_type: DATA,
         headers: json!({ "allOf": [{ "$ref": "#/components/schemas/headers" }, own_type] }),
         payload: Payload {
             format: "application/schema+json;version=2020-12",
@@ -173,32 +174,48 @@ fn message(known: &Described, version: u16) -> Message {
     }
 }
 
+/// The headers of every message: the attributes of [`CloudEvent`], each as a text, and ours beside them.
 fn headers() -> Value {
     let text = |about: &str| json!({ "type": "string", "description": about });
-    let form = |format: &str, about: &str| json!({ "type": "string", "format": format, "description": about });
-    let like = |pattern: &str, about: &str| json!({ "type": "string", "pattern": pattern, "description": about });
-    json!({
-        "type": "object",
-        "required": [
-            "Nats-Msg-Id", header::SPEC_VERSION, header::ID, header::SOURCE, header::TYPE, header::SUBJECT,
-            header::TIME, header::CONTENT_TYPE, header::POSITION, header::ENVELOPE,
-        ],
-        "properties": {
-            "Nats-Msg-Id": text("The event's id again: the server drops a repetition within two minutes by itself."),
-            header::SPEC_VERSION: { "type": "string", "const": "1.0" },
-            header::ID: like("^evt_", "The event's id: unique over everything."),
-            header::SOURCE: like("^/agentworks/", "`/agentworks/<aggregate>`."),
-            header::TYPE: text("The event's name, such as `CardMoved`."),
-            header::SUBJECT: form("uuid", "The stream: the aggregate's id as a bare UUID."),
-            header::TIME: form("date-time", "When it was decided, UTC."),
-            header::CONTENT_TYPE: { "type": "string", "const": JSON },
-            header::TRACEPARENT: text("W3C trace context of the command, when it was traced."),
-            header::POSITION: like("^[1-9][0-9]*$", "The position in the partition, in decimal."),
-            header::ENVELOPE: {
+    let mut properties = BTreeMap::from([
+        ("Nats-Msg-Id".to_owned(), text("The event's id again: the server drops a repetition within two minutes.")),
+        (header::TRACEPARENT.to_owned(), text("W3C trace context of the command, when it was traced.")),
+        (header::POSITION.to_owned(), text("The position in the partition, in decimal: as `ce-position`.")),
+        (
+            header::ENVELOPE.to_owned(),
+            json!({
                 "type": "string",
-                "contentMediaType": JSON,
-                "description": "All that is known of the event but its payload: `envelope.json` without `payload`.",
-            },
-        },
-    })
+                "contentMediaType": DATA,
+                "description": "The log's own envelope as JSON: `envelope.json` without `payload`.",
+            }),
+        ),
+    ]);
+    let mut required = vec!["Nats-Msg-Id".to_owned(), header::POSITION.to_owned(), header::ENVELOPE.to_owned()];
+    let attributes = schema_for!(CloudEvent<'_>).to_value();
+    let always = attributes["required"].as_array().cloned().unwrap_or_default();
+    for (name, attribute) in
+        attributes["properties"].as_object().into_iter().flatten().filter(|(name, _)| *name != "data")
+    {
+        let header = format!("ce-{name}");
+        if always.contains(&name.as_str().into()) {
+            required.push(header.clone());
+        }
+        properties.insert(header, as_text(attribute));
+    }
+    json!({ "type": "object", "required": required, "properties": properties })
+}
+
+/// What a header says of an attribute: its value is a text, whatever the attribute is.
+fn as_text(attribute: &Value) -> Value {
+    let kept = ["const", "description", "format", "pattern"];
+    let mut schema: serde_json::Map<_, _> = attribute.as_object().cloned().unwrap_or_default();
+    if schema.get("type") == Some(&"integer".into()) {
+        schema = serde_json::Map::from_iter([
+            ("description".to_owned(), schema.remove("description").unwrap_or_default()),
+            ("pattern".to_owned(), "^(0|[1-9][0-9]*)$".into()),
+        ]);
+    }
+    schema.retain(|key, _| kept.contains(&key.as_str()));
+    schema.insert("type".to_owned(), "string".into());
+    Value::Object(schema)
 }

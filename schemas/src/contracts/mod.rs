@@ -1,7 +1,8 @@
 //! The contracts for others, generated from the types that are stored and sent: `schemas/contracts`.
 //!
 //! * `events/<Event>.v<version>.json`: JSON Schema 2020-12 of each event's payload;
-//! * `envelope.json`: what stands around a payload;
+//! * `envelope.json`: what stands around a payload in the log;
+//! * `cloud-event.json`: what consumers get, on whatever way;
 //! * `asyncapi.yaml`: the events on the bus, in AsyncAPI 3.0;
 //! * `pod/*.json`: what a pod and the control plane say to each other;
 //! * `context.v<version>.json`: what a run leaves in its repository.
@@ -10,21 +11,24 @@
 //! generated, since its type is gone: it stays as it was when the version was released, see [`released`].
 
 mod asyncapi;
+pub mod compat;
 
 use domain::registry::{self, Described};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::Value;
 
-use crate::{Recorded, context, pod};
+use crate::cloud_event::data_schema;
+use crate::{CloudEvent, Recorded, context, pod};
 
 /// Every generated file: its path below `schemas/contracts`, and its content. The same types give the same bytes.
 pub fn all() -> Vec<(String, String)> {
     let mut files = vec![
         ("asyncapi.yaml".to_owned(), asyncapi::document()),
-        ("envelope.json".to_owned(), schema(&schema_for!(Recorded), "envelope:1")),
+        of::<CloudEvent<'_>>("cloud-event.json", "urn:agentworks:cloud-event:1"),
+        of::<Recorded>("envelope.json", "urn:agentworks:envelope:1"),
         of::<context::Context>(
             &format!("context.v{}.json", context::VERSION),
-            &format!("context:{}", context::VERSION),
+            &format!("urn:agentworks:context:{}", context::VERSION),
         ),
         of_pod::<pod::Boot>("boot"),
         of_pod::<pod::Job>("job"),
@@ -34,10 +38,7 @@ pub fn all() -> Vec<(String, String)> {
         of_pod::<pod::Report>("report"),
     ];
     for Described { event, schema: payload, .. } in registry::events() {
-        files.push((
-            event_path(event.name, event.version),
-            schema(&payload, &format!("event:{}:{}", event.name, event.version)),
-        ));
+        files.push((event_path(event.name, event.version), schema(&payload, &data_schema(event.name, event.version))));
     }
     files.sort();
     files
@@ -59,13 +60,13 @@ fn of<T: JsonSchema>(path: &str, id: &str) -> (String, String) {
 }
 
 fn of_pod<T: JsonSchema>(name: &str) -> (String, String) {
-    of::<T>(&format!("pod/{name}.json"), &format!("pod:{name}:1"))
+    of::<T>(&format!("pod/{name}.json"), &format!("urn:agentworks:pod:{name}:1"))
 }
 
 /// The text of a schema's file.
 fn schema(schema: &Schema, id: &str) -> String {
     let mut schema = schema.clone();
-    schema.insert("$id".to_owned(), format!("urn:agentworks:{id}").into());
+    schema.insert("$id".to_owned(), id.into());
     format!("{:#}\n", tidy(schema.to_value()))
 }
 
