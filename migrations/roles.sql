@@ -36,4 +36,9 @@ BEGIN
             EXECUTE format('CREATE SCHEMA %I AUTHORIZATION agentworks_owner', wanted);
         END IF;
     END LOOP;
+
+    -- Each generation of a read model is a schema of its own.
+    IF NOT has_database_privilege('agentworks_owner', current_database(), 'CREATE') THEN
+        EXECUTE format('GRANT CREATE ON DATABASE %I TO agentworks_owner', current_database());
+    END IF;
 END $$;

@@ -36,7 +36,7 @@ impl ReadModels {
     ) -> Result<Transaction<'static, Postgres>, FactsUnavailable> {
         let behind = |at| FactsUnavailable(format!("{consumer} is at {at}, not yet at {}", as_of.position));
         self.progress.wait(consumer, as_of.partition, as_of.position, PATIENCE).await.map_err(behind)?;
-        let mut read = self.log.tenant_read(tenant).await.map_err(unavailable)?;
+        let mut read = projections::read(&self.log, tenant).await.map_err(unavailable)?;
         // The model may be further than the tenant's rows are, which are parked then.
         let at = consumer::tenant_position(&mut read, consumer, as_of.partition, tenant).await.map_err(unavailable)?;
         if at < as_of.position { Err(behind(at)) } else { Ok(read) }

@@ -17,7 +17,7 @@ use outbox::archive::Archive;
 use outbox::consumer::Consumer;
 use outbox::{Aggregates, Bus, Log, LogSettings, MemorySettings, Progress};
 use query_api::QueryState;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -111,6 +111,8 @@ pub async fn start(
         parts.relay(&mut tasks, &stop);
     }
     if plays(Role::Projections) {
+        let mut owner = outbox::migrate::owner(servers.database.expose_secret()).await?;
+        projections::generations::prepare(&mut owner).await.context("the read models cannot be prepared")?;
         parts.projections(&mut tasks, &stop);
     }
     if plays(Role::CommandApi) {
@@ -156,7 +158,25 @@ pub(crate) fn openapi() -> utoipa::openapi::OpenApi {
 /// # Errors
 /// When neither can be reached.
 pub async fn reader(config: &Config) -> anyhow::Result<(Log, Option<Servers>)> {
-    let (url, servers) = match Servers::start(config).await {
+    let (url, servers) = database(config).await?;
+    Ok((log_at(config, &url).await?, servers))
+}
+
+/// The log of a database, for commands that look at it, with the archived ranges.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn log_at(config: &Config, url: &SecretString) -> anyhow::Result<Log> {
+    let settings = LogSettings { url: url.expose_secret().to_owned(), max_connections: 4, notify: false };
+    with_archive(Log::connect(&settings).await?, config)
+}
+
+/// Where the database of a data folder is: that of the installation that runs there, or of one started for the purpose.
+///
+/// # Errors
+/// When neither can be reached.
+pub async fn database(config: &Config) -> anyhow::Result<(SecretString, Option<Servers>)> {
+    Ok(match Servers::start(config).await {
         Ok(servers) => {
             servers.migrate(config).await?;
             (servers.database.clone(), Some(servers))
@@ -165,9 +185,7 @@ pub async fn reader(config: &Config) -> anyhow::Result<(Log, Option<Servers>)> {
             (Servers::running(config)?, None)
         }
         Err(error) => return Err(error),
-    };
-    let settings = LogSettings { url: url.expose_secret().to_owned(), max_connections: 2, notify: false };
-    Ok((with_archive(Log::connect(&settings).await?, config)?, servers))
+    })
 }
 
 /// The store of archived ranges, when one is configured.

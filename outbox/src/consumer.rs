@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use domain::TenantId;
 pub use harness::run;
+pub use page::advance;
 pub use rebuild::rebuild;
 use schemas::Recorded;
 use sqlx::PgConnection;
@@ -134,7 +135,10 @@ pub async fn tenant_position(
 }
 
 /// Makes the row of a consumer that has none yet. Its position.
-async fn register(conn: &mut PgConnection, consumer: &str, partition: i32) -> Result<i64, sqlx::Error> {
+///
+/// # Errors
+/// When the database fails.
+pub async fn register(conn: &mut PgConnection, consumer: &str, partition: i32) -> Result<i64, sqlx::Error> {
     sqlx::query("INSERT INTO log.consumers (name, partition) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(consumer)
         .bind(partition)

@@ -126,9 +126,18 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`].
     pub async fn tenant_read(&self, tenant: TenantId) -> Result<Transaction<'static, Postgres>, LogError> {
-        let mut tx = begin_with(&self.app, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        let mut tx = self.snapshot().await?;
         set_tenant(&mut tx, tenant).await?;
         Ok(tx)
+    }
+
+    /// As [`Log::tenant_read`], without a tenant: there are no rows until its first statement sets one. That statement's
+    /// moment is the transaction's.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn snapshot(&self) -> Result<Transaction<'static, Postgres>, LogError> {
+        Ok(begin_with(&self.app, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
     }
 }
 

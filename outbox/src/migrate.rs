@@ -24,13 +24,22 @@ pub async fn run(url: &str, partitions: i32) -> Result<(), LogError> {
     connection.close().await?;
 
     // From here on as the owner of it all, whoever connects.
-    let mut owner = as_role(&options, "agentworks_owner").connect().await?;
+    let mut owner = owner(url).await?;
     let mut migrator = sqlx::migrate!("../migrations");
     migrator.dangerous_set_table_name("log.migrations");
     migrator.run(&mut owner).await?;
     set_partitions(&mut owner, partitions).await?;
     owner.close().await?;
     Ok(())
+}
+
+/// A connection in role `agentworks_owner`, which may do everything to our schemas.
+///
+/// # Errors
+/// [`LogError::Database`].
+pub async fn owner(url: &str) -> Result<PgConnection, LogError> {
+    let options = PgConnectOptions::from_str(url)?;
+    Ok(as_role(&options, "agentworks_owner").connect().await?)
 }
 
 async fn set_partitions(owner: &mut PgConnection, wanted: i32) -> Result<(), LogError> {

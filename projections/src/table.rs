@@ -1,9 +1,9 @@
-//! Tables that follow pages of events: load the rows a page is about, change them in memory, write them back at once.
+//! Tables that follow events: load the rows they are about, change them in memory, write them back at once.
 //!
 //! Rows travel as one JSON array, so that a page costs one statement a table, however many rows it touches, and the
 //! statement's text never changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 use sqlx::postgres::PgRow;
@@ -62,22 +62,39 @@ macro_rules! table {
 }
 pub(crate) use table;
 
-/// The rows of a table that a page of events is about.
+/// Rows that one statement writes.
+const BATCH: usize = 2_000;
+
+/// Rows of a table in memory: those that the events at hand are about, or all of them.
 pub(crate) struct Rows<R> {
-    rows: BTreeMap<Key, R>,
+    rows: HashMap<Key, R>,
     changed: BTreeSet<Key>,
+    /// Whether the table has no other rows.
+    whole: bool,
 }
 
 impl<R: Row> Rows<R> {
-    /// Those of `keys` that exist.
-    pub(crate) async fn load(conn: &mut PgConnection, keys: &BTreeSet<Key>) -> Result<Self, sqlx::Error> {
-        let mut rows = BTreeMap::new();
-        if !keys.is_empty() {
-            let (tenants, ids): (Vec<_>, Vec<_>) = keys.iter().copied().unzip();
-            let found: Vec<R> = sqlx::query_as(R::LOAD).bind(tenants).bind(ids).fetch_all(conn).await?;
-            rows.extend(found.into_iter().map(|row| (row.key(), row)));
+    /// None yet; `whole` where the table has none either.
+    pub(crate) fn new(whole: bool) -> Self {
+        Self { rows: HashMap::new(), changed: BTreeSet::new(), whole }
+    }
+
+    /// Fetches those of `keys` that exist and are not here.
+    pub(crate) async fn load(
+        &mut self,
+        conn: &mut PgConnection,
+        keys: impl Iterator<Item = Key> + Send,
+    ) -> Result<(), sqlx::Error> {
+        if self.whole {
+            return Ok(());
         }
-        Ok(Self { rows, changed: BTreeSet::new() })
+        let missing: BTreeSet<Key> = keys.filter(|key| !self.rows.contains_key(key)).collect();
+        if !missing.is_empty() {
+            let (tenants, ids): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+            let found: Vec<R> = sqlx::query_as(R::LOAD).bind(tenants).bind(ids).fetch_all(conn).await?;
+            self.rows.extend(found.into_iter().map(|row| (row.key(), row)));
+        }
+        Ok(())
     }
 
     pub(crate) fn get(&self, key: Key) -> Option<&R> {
@@ -98,20 +115,34 @@ impl<R: Row> Rows<R> {
         self.rows.insert(key, row);
     }
 
-    /// Writes what changed.
-    pub(crate) async fn save(self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let Self { rows, changed } = self;
-        let rows: Vec<&R> = changed.iter().filter_map(|key| rows.get(key)).collect();
-        if !rows.is_empty() {
-            sqlx::query(R::SAVE).bind(document(&rows)?).execute(conn).await?;
-        }
-        Ok(())
+    /// Writes what changed since it was last written.
+    pub(crate) async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let changed = std::mem::take(&mut self.changed);
+        let rows: Vec<&R> = changed.iter().filter_map(|key| self.rows.get(key)).collect();
+        write(conn, R::SAVE, &rows).await
     }
+
+    /// How many are in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// Runs a statement that takes rows as a [`document`].
+pub(crate) async fn write<T: Serialize>(
+    conn: &mut PgConnection,
+    statement: &'static str,
+    rows: &[T],
+) -> Result<(), sqlx::Error> {
+    for batch in rows.chunks(BATCH) {
+        sqlx::query(statement).bind(document(batch)?).execute(&mut *conn).await?;
+    }
+    Ok(())
 }
 
 /// Rows as one JSON array. NUL, which Postgres cannot hold and which no value of ours may contain, is replaced: a read
 /// model must get past whatever has come into the log.
-pub(crate) fn document<T: Serialize>(rows: &[T]) -> Result<String, sqlx::Error> {
+fn document<T: Serialize>(rows: &[T]) -> Result<String, sqlx::Error> {
     let text = serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
     Ok(if text.contains("\\u0000") { without_nul(&text) } else { text })
 }

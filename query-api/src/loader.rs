@@ -61,7 +61,7 @@ macro_rules! loads {
             type Error = LogError;
 
             async fn load(&self, keys: &[$key]) -> Result<HashMap<$key, Arc<$row>>, LogError> {
-                let mut tx = self.log.tenant_read(self.tenant).await?;
+                let mut tx = projections::read(&self.log, self.tenant).await?;
                 let rows = $read(&mut tx, self.tenant, keys).await?;
                 Ok(rows.into_iter().map(|row| ($key::from_uuid(row.$id), Arc::new(row))).collect())
             }
@@ -83,7 +83,7 @@ impl Loader<StepsOf> for Named {
 
     async fn load(&self, keys: &[StepsOf]) -> Result<HashMap<StepsOf, Self::Value>, LogError> {
         let ids: Vec<RunId> = keys.iter().map(|key| key.0).collect();
-        let mut tx = self.log.tenant_read(self.tenant).await?;
+        let mut tx = projections::read(&self.log, self.tenant).await?;
         let mut steps = HashMap::<StepsOf, Self::Value>::new();
         for step in runs::steps_by_run(&mut tx, self.tenant, &ids).await? {
             steps.entry(StepsOf(RunId::from_uuid(step.run))).or_default().push(Arc::new(step));

@@ -93,7 +93,7 @@ impl Snapshot {
         let deadline = Instant::now() + reading.wait;
         let mut told = false;
         loop {
-            let mut tx = reading.log.tenant_read(tenant).await?;
+            let mut tx = projections::read(&reading.log, tenant).await?;
             let position = consumer::tenant_position(&mut tx, consumer, partition, tenant).await?;
             if position >= wanted {
                 return Ok(Self { tx, tenant, cursor: Cursor { partition, position } });

@@ -67,7 +67,10 @@ pub(super) async fn guarded(
 
 /// Moves a consumer from one position to another, and holds its row until the transaction ends: how many tenants are
 /// parked. `None` when it is not (or no longer) at `from`.
-pub(super) async fn advance(
+///
+/// # Errors
+/// When the database fails.
+pub async fn advance(
     tx: &mut PgConnection,
     consumer: &str,
     partition: i32,

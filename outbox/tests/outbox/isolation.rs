@@ -121,9 +121,9 @@ async fn every_table_with_a_tenant_that_requests_may_read_is_protected() {
     let database = Database::with(1).await;
     let bare: Vec<String> = sqlx::query_scalar(
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE n.nspname IN ('log', 'read') AND c.relkind IN ('r', 'p') \
+         WHERE (n.nspname IN ('log', 'read') OR n.nspname IN (SELECT schema FROM read.models)) AND c.relkind IN ('r', 'p') \
          AND has_table_privilege('agentworks_app', c.oid, 'SELECT') \
-         AND c.oid::regclass::text NOT IN ('log.clock', 'log.consumers', 'log.ranges') \
+         AND c.oid::regclass::text NOT IN ('log.clock', 'log.consumers', 'log.ranges', 'read.models') \
          AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
     )
     .fetch_all(&mut database.admin().await)

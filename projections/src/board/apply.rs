@@ -3,79 +3,47 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use domain::DecodeError;
 use domain::card::{CardCreated, CardEvent};
 use domain::project::{ProjectCreated, ProjectEvent, Repository};
 use domain::provider::{ProviderEvent, ProviderSettings};
 use domain::tenant::TenantEvent;
 use domain::workspace::WorkspaceEvent;
-use outbox::consumer::{ApplyError, Consumer, Touched};
-use schemas::Recorded;
 use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::row::{CardRow, LastRun, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
-use crate::fact::{Fact, What, facts};
-use crate::table::{Key, Rows};
+use crate::fact::{Fact, What};
+use crate::model::Fold;
+use crate::table::Rows;
 
-/// The consumer behind the board.
-pub struct BoardModel;
+/// The rows of the board in memory.
+pub(super) struct Tables {
+    pub(super) tenants: Rows<TenantRow>,
+    pub(super) workspaces: Rows<WorkspaceRow>,
+    pub(super) providers: Rows<ProviderRow>,
+    pub(super) projects: Rows<ProjectRow>,
+    pub(super) cards: Rows<CardRow>,
+}
 
 #[async_trait]
-impl Consumer for BoardModel {
-    fn name(&self) -> &'static str {
-        super::NAME
+impl Fold for Tables {
+    async fn load(&mut self, conn: &mut PgConnection, facts: &[Fact<'_>]) -> Result<(), sqlx::Error> {
+        let keys = |wanted: fn(&What) -> bool| facts.iter().filter(move |fact| wanted(&fact.what)).map(Fact::key);
+        self.tenants.load(conn, keys(|what| matches!(what, What::Tenant(_)))).await?;
+        self.workspaces.load(conn, keys(|what| matches!(what, What::Workspace(_)))).await?;
+        self.providers.load(conn, keys(|what| matches!(what, What::Provider(_)))).await?;
+        self.projects.load(conn, keys(|what| matches!(what, What::Project(_)))).await?;
+        self.cards.load(conn, keys(|what| matches!(what, What::Card(_)))).await
     }
 
-    async fn apply(&self, conn: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
-        let facts = facts(page)?;
-        let mut tables = Tables::load(conn, &facts).await?;
-        let mut topics = BTreeSet::new();
-        for fact in &facts {
-            topics.extend(tables.take(fact));
-        }
-        tables.save(conn).await?;
-        Ok(crate::touched(topics))
-    }
-
-    async fn reset(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        for delete in [
-            "DELETE FROM read.cards",
-            "DELETE FROM read.projects",
-            "DELETE FROM read.providers",
-            "DELETE FROM read.workspaces",
-            "DELETE FROM read.tenants",
-        ] {
-            sqlx::query(delete).execute(&mut *conn).await?;
-        }
+    fn take(&mut self, fact: &Fact<'_>, topics: &mut BTreeSet<Uuid>) -> Result<(), DecodeError> {
+        topics.extend(Self::take(self, fact));
         Ok(())
     }
-}
 
-/// The rows that a page is about.
-struct Tables {
-    tenants: Rows<TenantRow>,
-    workspaces: Rows<WorkspaceRow>,
-    providers: Rows<ProviderRow>,
-    projects: Rows<ProjectRow>,
-    cards: Rows<CardRow>,
-}
-
-impl Tables {
-    async fn load(conn: &mut PgConnection, facts: &[Fact<'_>]) -> Result<Self, sqlx::Error> {
-        let keys = |wanted: fn(&What) -> bool| -> BTreeSet<Key> {
-            facts.iter().filter(|fact| wanted(&fact.what)).map(Fact::key).collect()
-        };
-        Ok(Self {
-            tenants: Rows::load(conn, &keys(|what| matches!(what, What::Tenant(_)))).await?,
-            workspaces: Rows::load(conn, &keys(|what| matches!(what, What::Workspace(_)))).await?,
-            providers: Rows::load(conn, &keys(|what| matches!(what, What::Provider(_)))).await?,
-            projects: Rows::load(conn, &keys(|what| matches!(what, What::Project(_)))).await?,
-            cards: Rows::load(conn, &keys(|what| matches!(what, What::Card(_)))).await?,
-        })
-    }
-
-    async fn save(self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
         self.tenants.save(conn).await?;
         self.workspaces.save(conn).await?;
         self.providers.save(conn).await?;
@@ -83,8 +51,25 @@ impl Tables {
         self.cards.save(conn).await
     }
 
+    fn len(&self) -> usize {
+        let small = self.tenants.len() + self.workspaces.len() + self.providers.len();
+        small + self.projects.len() + self.cards.len()
+    }
+}
+
+impl Tables {
+    pub(super) fn new(whole: bool) -> Self {
+        Self {
+            tenants: Rows::new(whole),
+            workspaces: Rows::new(whole),
+            providers: Rows::new(whole),
+            projects: Rows::new(whole),
+            cards: Rows::new(whole),
+        }
+    }
+
     /// Takes in one event; answers the project whose board it touches.
-    fn take(&mut self, fact: &Fact<'_>) -> Option<Uuid> {
+    pub(super) fn take(&mut self, fact: &Fact<'_>) -> Option<Uuid> {
         match &fact.what {
             What::Tenant(event) => self.tenant(fact, event),
             What::Workspace(event) => self.workspace(fact, event),

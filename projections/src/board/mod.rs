@@ -8,12 +8,23 @@ mod apply;
 mod read;
 mod row;
 
-pub use apply::BoardModel;
 pub use read::{
     card, cards, cards_by_id, cards_changed, occupied_lanes, project, projects, projects_by_id, providers,
     providers_by_id, tenant, workspaces, workspaces_by_id,
 };
 pub use row::{CardRow, LastRun, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
 
+use crate::model::Model;
+
 /// The consumer's name.
 pub const NAME: &str = "board";
+
+/// The model.
+pub const MODEL: Model = Model {
+    name: "board",
+    code: 1,
+    consumer: NAME,
+    tables: include_str!("tables.sql"),
+    indexes: include_str!("indexes.sql"),
+    fold: |whole| Box::new(apply::Tables::new(whole)),
+};

@@ -21,7 +21,7 @@ fn uuids<K>(ids: &[domain::Id<K>]) -> Vec<Uuid> {
 /// # Errors
 /// When the database does not answer.
 pub async fn tenant(conn: &mut PgConnection, tenant: TenantId) -> Answer<Option<TenantRow>> {
-    sqlx::query_as("SELECT * FROM read.tenants WHERE tenant = $1").bind(tenant.uuid()).fetch_optional(conn).await
+    sqlx::query_as("SELECT * FROM tenants WHERE tenant = $1").bind(tenant.uuid()).fetch_optional(conn).await
 }
 
 /// Every workspace, the oldest first.
@@ -29,7 +29,7 @@ pub async fn tenant(conn: &mut PgConnection, tenant: TenantId) -> Answer<Option<
 /// # Errors
 /// When the database does not answer.
 pub async fn workspaces(conn: &mut PgConnection, tenant: TenantId) -> Answer<Vec<WorkspaceRow>> {
-    sqlx::query_as("SELECT * FROM read.workspaces WHERE tenant = $1 ORDER BY workspace")
+    sqlx::query_as("SELECT * FROM workspaces WHERE tenant = $1 ORDER BY workspace")
         .bind(tenant.uuid())
         .fetch_all(conn)
         .await
@@ -44,7 +44,7 @@ pub async fn workspaces_by_id(
     tenant: TenantId,
     ids: &[WorkspaceId],
 ) -> Answer<Vec<WorkspaceRow>> {
-    sqlx::query_as("SELECT * FROM read.workspaces WHERE tenant = $1 AND workspace = ANY ($2)")
+    sqlx::query_as("SELECT * FROM workspaces WHERE tenant = $1 AND workspace = ANY ($2)")
         .bind(tenant.uuid())
         .bind(uuids(ids))
         .fetch_all(conn)
@@ -56,7 +56,7 @@ pub async fn workspaces_by_id(
 /// # Errors
 /// When the database does not answer.
 pub async fn providers(conn: &mut PgConnection, tenant: TenantId) -> Answer<Vec<ProviderRow>> {
-    sqlx::query_as("SELECT * FROM read.providers WHERE tenant = $1 ORDER BY provider")
+    sqlx::query_as("SELECT * FROM providers WHERE tenant = $1 ORDER BY provider")
         .bind(tenant.uuid())
         .fetch_all(conn)
         .await
@@ -71,7 +71,7 @@ pub async fn providers_by_id(
     tenant: TenantId,
     ids: &[ProviderId],
 ) -> Answer<Vec<ProviderRow>> {
-    sqlx::query_as("SELECT * FROM read.providers WHERE tenant = $1 AND provider = ANY ($2)")
+    sqlx::query_as("SELECT * FROM providers WHERE tenant = $1 AND provider = ANY ($2)")
         .bind(tenant.uuid())
         .bind(uuids(ids))
         .fetch_all(conn)
@@ -83,7 +83,7 @@ pub async fn providers_by_id(
 /// # Errors
 /// When the database does not answer.
 pub async fn project(conn: &mut PgConnection, tenant: TenantId, id: ProjectId) -> Answer<Option<ProjectRow>> {
-    sqlx::query_as("SELECT * FROM read.projects WHERE tenant = $1 AND project = $2")
+    sqlx::query_as("SELECT * FROM projects WHERE tenant = $1 AND project = $2")
         .bind(tenant.uuid())
         .bind(id.uuid())
         .fetch_optional(conn)
@@ -95,7 +95,7 @@ pub async fn project(conn: &mut PgConnection, tenant: TenantId, id: ProjectId) -
 /// # Errors
 /// When the database does not answer.
 pub async fn projects_by_id(conn: &mut PgConnection, tenant: TenantId, ids: &[ProjectId]) -> Answer<Vec<ProjectRow>> {
-    sqlx::query_as("SELECT * FROM read.projects WHERE tenant = $1 AND project = ANY ($2)")
+    sqlx::query_as("SELECT * FROM projects WHERE tenant = $1 AND project = ANY ($2)")
         .bind(tenant.uuid())
         .bind(uuids(ids))
         .fetch_all(conn)
@@ -114,7 +114,7 @@ pub async fn projects(
     limit: i64,
 ) -> Answer<Vec<ProjectRow>> {
     sqlx::query_as(
-        "SELECT * FROM read.projects WHERE tenant = $1 AND ($2::uuid IS NULL OR workspace = $2) \
+        "SELECT * FROM projects WHERE tenant = $1 AND ($2::uuid IS NULL OR workspace = $2) \
          AND ($3::uuid IS NULL OR project > $3) ORDER BY project LIMIT $4",
     )
     .bind(tenant.uuid())
@@ -130,13 +130,11 @@ pub async fn projects(
 /// # Errors
 /// When the database does not answer.
 pub async fn cards(conn: &mut PgConnection, tenant: TenantId, project: ProjectId) -> Answer<Vec<CardRow>> {
-    sqlx::query_as(
-        "SELECT * FROM read.cards WHERE tenant = $1 AND project = $2 AND NOT archived ORDER BY lane, rank, card",
-    )
-    .bind(tenant.uuid())
-    .bind(project.uuid())
-    .fetch_all(conn)
-    .await
+    sqlx::query_as("SELECT * FROM cards WHERE tenant = $1 AND project = $2 AND NOT archived ORDER BY lane, rank, card")
+        .bind(tenant.uuid())
+        .bind(project.uuid())
+        .fetch_all(conn)
+        .await
 }
 
 /// The project's cards that changed after `position`, archived ones among them, in the order of their last change.
@@ -149,14 +147,12 @@ pub async fn cards_changed(
     project: ProjectId,
     position: i64,
 ) -> Answer<Vec<CardRow>> {
-    sqlx::query_as(
-        "SELECT * FROM read.cards WHERE tenant = $1 AND project = $2 AND position > $3 ORDER BY position, card",
-    )
-    .bind(tenant.uuid())
-    .bind(project.uuid())
-    .bind(position)
-    .fetch_all(conn)
-    .await
+    sqlx::query_as("SELECT * FROM cards WHERE tenant = $1 AND project = $2 AND position > $3 ORDER BY position, card")
+        .bind(tenant.uuid())
+        .bind(project.uuid())
+        .bind(position)
+        .fetch_all(conn)
+        .await
 }
 
 /// One card, on the board or off it.
@@ -164,7 +160,7 @@ pub async fn cards_changed(
 /// # Errors
 /// When the database does not answer.
 pub async fn card(conn: &mut PgConnection, tenant: TenantId, id: CardId) -> Answer<Option<CardRow>> {
-    sqlx::query_as("SELECT * FROM read.cards WHERE tenant = $1 AND card = $2")
+    sqlx::query_as("SELECT * FROM cards WHERE tenant = $1 AND card = $2")
         .bind(tenant.uuid())
         .bind(id.uuid())
         .fetch_optional(conn)
@@ -176,7 +172,7 @@ pub async fn card(conn: &mut PgConnection, tenant: TenantId, id: CardId) -> Answ
 /// # Errors
 /// When the database does not answer.
 pub async fn cards_by_id(conn: &mut PgConnection, tenant: TenantId, ids: &[CardId]) -> Answer<Vec<CardRow>> {
-    sqlx::query_as("SELECT * FROM read.cards WHERE tenant = $1 AND card = ANY ($2)")
+    sqlx::query_as("SELECT * FROM cards WHERE tenant = $1 AND card = ANY ($2)")
         .bind(tenant.uuid())
         .bind(uuids(ids))
         .fetch_all(conn)
@@ -193,7 +189,7 @@ pub async fn occupied_lanes(
     project: ProjectId,
 ) -> Answer<BTreeSet<LaneKey>> {
     let lanes: Vec<String> =
-        sqlx::query_scalar("SELECT DISTINCT lane FROM read.cards WHERE tenant = $1 AND project = $2 AND NOT archived")
+        sqlx::query_scalar("SELECT DISTINCT lane FROM cards WHERE tenant = $1 AND project = $2 AND NOT archived")
             .bind(tenant.uuid())
             .bind(project.uuid())
             .fetch_all(conn)

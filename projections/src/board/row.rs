@@ -12,7 +12,7 @@ use crate::table::table;
 
 table! {
     /// A tenant.
-    pub struct TenantRow in "read.tenants" by id {
+    pub struct TenantRow in "tenants" by id {
         /// The tenant.
         pub tenant: Uuid,
         /// The tenant again: it belongs to itself.
@@ -33,7 +33,7 @@ table! {
 
 table! {
     /// A workspace.
-    pub struct WorkspaceRow in "read.workspaces" by workspace {
+    pub struct WorkspaceRow in "workspaces" by workspace {
         /// Whose it is.
         pub tenant: Uuid,
         /// The workspace.
@@ -54,7 +54,7 @@ table! {
 
 table! {
     /// An account with a model vendor. Its key is nowhere here.
-    pub struct ProviderRow in "read.providers" by provider {
+    pub struct ProviderRow in "providers" by provider {
         /// Whose it is.
         pub tenant: Uuid,
         /// The provider.
@@ -81,7 +81,7 @@ table! {
 
 table! {
     /// A project.
-    pub struct ProjectRow in "read.projects" by project {
+    pub struct ProjectRow in "projects" by project {
         /// Whose it is.
         pub tenant: Uuid,
         /// The project.
@@ -125,7 +125,7 @@ table! {
 
 table! {
     /// A card.
-    pub struct CardRow in "read.cards" by card {
+    pub struct CardRow in "cards" by card {
         /// Whose it is.
         pub tenant: Uuid,
         /// The card.

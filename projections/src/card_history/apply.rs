@@ -7,8 +7,6 @@ use domain::card::{CardEvent, CardRunRequested};
 use domain::environment::EnvironmentEvent;
 use domain::run::{RunEvent, RunQueued};
 use domain::{DecodeError, Event};
-use outbox::consumer::{ApplyError, Consumer, Touched};
-use schemas::Recorded;
 use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use sqlx::types::Json;
@@ -16,54 +14,49 @@ use uuid::Uuid;
 
 use super::row::{HistoryEnvironmentRow, HistoryRow, HistoryRunRow};
 use super::summary;
-use crate::fact::{Fact, What, facts, small};
-use crate::table::{Key, Rows, document};
+use crate::fact::{Fact, What, small};
+use crate::model::Fold;
+use crate::table::{Key, Rows, write};
 
-/// The consumer behind the history.
-pub struct CardHistoryModel;
+/// Rows are only ever added.
+const ADD: &str = "INSERT INTO card_history SELECT * FROM json_populate_recordset(NULL::card_history, $1::text::json)";
 
-#[async_trait]
-impl Consumer for CardHistoryModel {
-    fn name(&self) -> &'static str {
-        super::NAME
-    }
+/// The rows of the history in memory.
+pub(super) struct Tables {
+    owners: Owners,
+    /// Those that are not written yet.
+    added: Vec<HistoryRow>,
+}
 
-    async fn apply(&self, conn: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
-        let facts = facts(page)?;
-        let mut owners = Owners::load(conn, &facts).await?;
-        let mut rows = Vec::new();
-        for fact in &facts {
-            rows.extend(owners.take(fact)?);
-        }
-        owners.save(conn).await?;
-        let topics = rows.iter().map(|row| row.card).collect();
-        append(conn, rows).await?;
-        Ok(crate::touched(topics))
-    }
-
-    async fn reset(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        for delete in [
-            "DELETE FROM read.card_history",
-            "DELETE FROM read.card_history_environments",
-            "DELETE FROM read.card_history_runs",
-        ] {
-            sqlx::query(delete).execute(&mut *conn).await?;
-        }
-        Ok(())
+impl Tables {
+    pub(super) fn new(whole: bool) -> Self {
+        Self { owners: Owners { runs: Rows::new(whole), environments: Rows::new(whole) }, added: vec![] }
     }
 }
 
-async fn append(conn: &mut PgConnection, rows: Vec<HistoryRow>) -> Result<(), ApplyError> {
-    if rows.is_empty() {
-        return Ok(());
+#[async_trait]
+impl Fold for Tables {
+    async fn load(&mut self, conn: &mut PgConnection, facts: &[Fact<'_>]) -> Result<(), sqlx::Error> {
+        self.owners.load(conn, facts).await
     }
-    sqlx::query(
-        "INSERT INTO read.card_history SELECT * FROM json_populate_recordset(NULL::read.card_history, $1::text::json)",
-    )
-    .bind(document(&rows)?)
-    .execute(conn)
-    .await?;
-    Ok(())
+
+    fn take(&mut self, fact: &Fact<'_>, topics: &mut BTreeSet<Uuid>) -> Result<(), DecodeError> {
+        if let Some(row) = self.owners.take(fact)? {
+            topics.insert(row.card);
+            self.added.push(row);
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.owners.runs.save(conn).await?;
+        self.owners.environments.save(conn).await?;
+        write(conn, ADD, &std::mem::take(&mut self.added)).await
+    }
+
+    fn len(&self) -> usize {
+        self.owners.runs.len() + self.owners.environments.len() + self.added.len()
+    }
 }
 
 /// Which card the events of runs and environments concern.
@@ -82,19 +75,12 @@ struct Line {
 }
 
 impl Owners {
-    async fn load(conn: &mut PgConnection, facts: &[Fact<'_>]) -> Result<Self, sqlx::Error> {
+    async fn load(&mut self, conn: &mut PgConnection, facts: &[Fact<'_>]) -> Result<(), sqlx::Error> {
         let of = |wanted: fn(&What) -> bool| facts.iter().filter(move |fact| wanted(&fact.what)).map(Fact::key);
-        let environments =
-            Rows::<HistoryEnvironmentRow>::load(conn, &of(|what| matches!(what, What::Environment(_))).collect())
-                .await?;
-        let mut keys: BTreeSet<Key> = of(|what| matches!(what, What::Run(_))).collect();
-        keys.extend(facts.iter().filter_map(|fact| run_of_environment(&environments, fact)));
-        Ok(Self { runs: Rows::load(conn, &keys).await?, environments })
-    }
-
-    async fn save(self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.runs.save(conn).await?;
-        self.environments.save(conn).await
+        self.environments.load(conn, of(|what| matches!(what, What::Environment(_)))).await?;
+        let environments = &self.environments;
+        let theirs = facts.iter().filter_map(|fact| run_of_environment(environments, fact));
+        self.runs.load(conn, of(|what| matches!(what, What::Run(_))).chain(theirs)).await
     }
 
     /// The row of an event, when it concerns a card.

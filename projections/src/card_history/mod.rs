@@ -9,9 +9,20 @@ mod read;
 mod row;
 mod summary;
 
-pub use apply::CardHistoryModel;
 pub use read::{Page, exists, history, positions};
 pub use row::HistoryRow;
 
+use crate::model::Model;
+
 /// The consumer's name.
 pub const NAME: &str = "card_history";
+
+/// The model.
+pub const MODEL: Model = Model {
+    name: "card_history",
+    code: 1,
+    consumer: NAME,
+    tables: include_str!("tables.sql"),
+    indexes: "",
+    fold: |whole| Box::new(apply::Tables::new(whole)),
+};

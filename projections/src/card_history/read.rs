@@ -30,10 +30,10 @@ pub async fn history(
     page: Page,
 ) -> Result<Vec<HistoryRow>, sqlx::Error> {
     let select = if page.last {
-        "SELECT * FROM read.card_history WHERE tenant = $1 AND card = $2 AND position > $3 AND position < $4 \
+        "SELECT * FROM card_history WHERE tenant = $1 AND card = $2 AND position > $3 AND position < $4 \
          ORDER BY position DESC LIMIT $5"
     } else {
-        "SELECT * FROM read.card_history WHERE tenant = $1 AND card = $2 AND position > $3 AND position < $4 \
+        "SELECT * FROM card_history WHERE tenant = $1 AND card = $2 AND position > $3 AND position < $4 \
          ORDER BY position LIMIT $5"
     };
     let mut rows: Vec<HistoryRow> = sqlx::query_as(select)
@@ -63,7 +63,7 @@ pub async fn positions(
     limit: i64,
 ) -> Result<Vec<i64>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT position FROM read.card_history WHERE tenant = $1 AND card = $2 AND position > $3 AND position <= $4 \
+        "SELECT position FROM card_history WHERE tenant = $1 AND card = $2 AND position > $3 AND position <= $4 \
          ORDER BY position LIMIT $5",
     )
     .bind(tenant.uuid())
@@ -80,7 +80,7 @@ pub async fn positions(
 /// # Errors
 /// When the database does not answer.
 pub async fn exists(conn: &mut PgConnection, tenant: TenantId, card: CardId) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT FROM read.card_history WHERE tenant = $1 AND card = $2)")
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM card_history WHERE tenant = $1 AND card = $2)")
         .bind(tenant.uuid())
         .bind(card.uuid())
         .fetch_one(conn)

@@ -40,7 +40,7 @@ pub struct HistoryRow {
 
 table! {
     /// Which card a run belongs to.
-    pub(super) struct HistoryRunRow in "read.card_history_runs" by run {
+    pub(super) struct HistoryRunRow in "card_history_runs" by run {
         /// Whose it is.
         pub(super) tenant: Uuid,
         /// The run.
@@ -52,7 +52,7 @@ table! {
 
 table! {
     /// Which run an environment belongs to.
-    pub(super) struct HistoryEnvironmentRow in "read.card_history_environments" by environment {
+    pub(super) struct HistoryEnvironmentRow in "card_history_environments" by environment {
         /// Whose it is.
         pub(super) tenant: Uuid,
         /// The environment.

@@ -3,53 +3,60 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use domain::DecodeError;
 use domain::card::CardEvent;
 use domain::run::{RunEvent, RunModelCalled, RunStepRecorded, StepKind, Task};
-use outbox::consumer::{ApplyError, Consumer, Touched};
-use schemas::Recorded;
 use sqlx::PgConnection;
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::row::{RunRow, StepRow};
-use crate::fact::{Fact, What, count, facts, small};
-use crate::table::{Key, Rows, document};
+use crate::fact::{Fact, What, count, small};
+use crate::model::Fold;
+use crate::table::{Key, Rows, write};
 
-/// The consumer behind the runs.
-pub struct RunsModel;
+/// Steps are only ever added.
+const ADD: &str = "INSERT INTO run_steps SELECT * FROM json_populate_recordset(NULL::run_steps, $1::text::json)";
+
+/// The rows of runs in memory.
+pub(super) struct Tables {
+    runs: Rows<RunRow>,
+    /// Those that are not written yet.
+    steps: Vec<StepRow>,
+}
+
+impl Tables {
+    pub(super) fn new(whole: bool) -> Self {
+        Self { runs: Rows::new(whole), steps: vec![] }
+    }
+}
 
 #[async_trait]
-impl Consumer for RunsModel {
-    fn name(&self) -> &'static str {
-        super::NAME
+impl Fold for Tables {
+    async fn load(&mut self, conn: &mut PgConnection, facts: &[Fact<'_>]) -> Result<(), sqlx::Error> {
+        self.runs.load(conn, facts.iter().filter_map(run_of)).await
     }
 
-    async fn apply(&self, conn: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
-        let facts = facts(page)?;
-        let keys: BTreeSet<Key> = facts.iter().filter_map(run_of).collect();
-        let mut runs = Rows::<RunRow>::load(conn, &keys).await?;
-        let mut steps = Vec::new();
-        let mut topics = BTreeSet::new();
-        for fact in &facts {
-            let Some(key) = run_of(fact) else { continue };
-            take(&mut runs, key, fact);
-            if let What::Run(event) = &fact.what
-                && let RunEvent::StepRecorded(recorded) = &**event
-            {
-                steps.push(step(fact, recorded));
-            }
-            topics.insert(key.1);
-            topics.extend(runs.get(key).map(|row| row.project));
+    fn take(&mut self, fact: &Fact<'_>, topics: &mut BTreeSet<Uuid>) -> Result<(), DecodeError> {
+        let Some(key) = run_of(fact) else { return Ok(()) };
+        take(&mut self.runs, key, fact);
+        if let What::Run(event) = &fact.what
+            && let RunEvent::StepRecorded(recorded) = &**event
+        {
+            self.steps.push(step(fact, recorded));
         }
-        runs.save(conn).await?;
-        append(conn, steps).await?;
-        Ok(crate::touched(topics))
-    }
-
-    async fn reset(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        for delete in ["DELETE FROM read.run_steps", "DELETE FROM read.runs"] {
-            sqlx::query(delete).execute(&mut *conn).await?;
-        }
+        topics.insert(key.1);
+        topics.extend(self.runs.get(key).map(|row| row.project));
         Ok(())
+    }
+
+    async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.runs.save(conn).await?;
+        write(conn, ADD, &std::mem::take(&mut self.steps)).await
+    }
+
+    fn len(&self) -> usize {
+        self.runs.len() + self.steps.len()
     }
 }
 
@@ -63,18 +70,6 @@ fn run_of(fact: &Fact<'_>) -> Option<Key> {
         },
         _ => None,
     }
-}
-
-async fn append(conn: &mut PgConnection, steps: Vec<StepRow>) -> Result<(), sqlx::Error> {
-    if !steps.is_empty() {
-        sqlx::query(
-            "INSERT INTO read.run_steps SELECT * FROM json_populate_recordset(NULL::read.run_steps, $1::text::json)",
-        )
-        .bind(document(&steps)?)
-        .execute(conn)
-        .await?;
-    }
-    Ok(())
 }
 
 fn take(runs: &mut Rows<RunRow>, key: Key, fact: &Fact<'_>) {

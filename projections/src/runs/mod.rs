@@ -8,9 +8,20 @@ mod apply;
 mod read;
 mod row;
 
-pub use apply::RunsModel;
 pub use read::{active_runs, run, runs, runs_by_id, steps, steps_by_run};
 pub use row::{RunRow, StepRow};
 
+use crate::model::Model;
+
 /// The consumer's name.
 pub const NAME: &str = "runs";
+
+/// The model.
+pub const MODEL: Model = Model {
+    name: "runs",
+    code: 1,
+    consumer: NAME,
+    tables: include_str!("tables.sql"),
+    indexes: include_str!("indexes.sql"),
+    fold: |whole| Box::new(apply::Tables::new(whole)),
+};

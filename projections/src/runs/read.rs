@@ -14,7 +14,7 @@ type Answer<T> = Result<T, sqlx::Error>;
 /// # Errors
 /// When the database does not answer.
 pub async fn run(conn: &mut PgConnection, tenant: TenantId, id: RunId) -> Answer<Option<RunRow>> {
-    sqlx::query_as("SELECT * FROM read.runs WHERE tenant = $1 AND run = $2")
+    sqlx::query_as("SELECT * FROM runs WHERE tenant = $1 AND run = $2")
         .bind(tenant.uuid())
         .bind(id.uuid())
         .fetch_optional(conn)
@@ -26,7 +26,7 @@ pub async fn run(conn: &mut PgConnection, tenant: TenantId, id: RunId) -> Answer
 /// # Errors
 /// When the database does not answer.
 pub async fn runs_by_id(conn: &mut PgConnection, tenant: TenantId, ids: &[RunId]) -> Answer<Vec<RunRow>> {
-    sqlx::query_as("SELECT * FROM read.runs WHERE tenant = $1 AND run = ANY ($2)")
+    sqlx::query_as("SELECT * FROM runs WHERE tenant = $1 AND run = ANY ($2)")
         .bind(tenant.uuid())
         .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<Uuid>>())
         .fetch_all(conn)
@@ -46,7 +46,7 @@ pub async fn runs(
     limit: i64,
 ) -> Answer<Vec<RunRow>> {
     sqlx::query_as(
-        "SELECT * FROM read.runs WHERE tenant = $1 AND project = $2 AND ($3::uuid IS NULL OR card = $3) \
+        "SELECT * FROM runs WHERE tenant = $1 AND project = $2 AND ($3::uuid IS NULL OR card = $3) \
          AND ($4::uuid IS NULL OR run < $4) ORDER BY run DESC LIMIT $5",
     )
     .bind(tenant.uuid())
@@ -63,7 +63,7 @@ pub async fn runs(
 /// # Errors
 /// When the database does not answer.
 pub async fn steps(conn: &mut PgConnection, tenant: TenantId, run: RunId, position: i64) -> Answer<Vec<StepRow>> {
-    sqlx::query_as("SELECT * FROM read.run_steps WHERE tenant = $1 AND run = $2 AND position > $3 ORDER BY position")
+    sqlx::query_as("SELECT * FROM run_steps WHERE tenant = $1 AND run = $2 AND position > $3 ORDER BY position")
         .bind(tenant.uuid())
         .bind(run.uuid())
         .bind(position)
@@ -76,7 +76,7 @@ pub async fn steps(conn: &mut PgConnection, tenant: TenantId, run: RunId, positi
 /// # Errors
 /// When the database does not answer.
 pub async fn steps_by_run(conn: &mut PgConnection, tenant: TenantId, runs: &[RunId]) -> Answer<Vec<StepRow>> {
-    sqlx::query_as("SELECT * FROM read.run_steps WHERE tenant = $1 AND run = ANY ($2) ORDER BY position")
+    sqlx::query_as("SELECT * FROM run_steps WHERE tenant = $1 AND run = ANY ($2) ORDER BY position")
         .bind(tenant.uuid())
         .bind(runs.iter().map(|id| id.uuid()).collect::<Vec<Uuid>>())
         .fetch_all(conn)
@@ -89,7 +89,7 @@ pub async fn steps_by_run(conn: &mut PgConnection, tenant: TenantId, runs: &[Run
 /// When the database does not answer.
 pub async fn active_runs(conn: &mut PgConnection, tenant: TenantId, project: ProjectId) -> Answer<u32> {
     let count: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM read.runs WHERE tenant = $1 AND project = $2 AND ended_at IS NULL")
+        sqlx::query_scalar("SELECT count(*) FROM runs WHERE tenant = $1 AND project = $2 AND ended_at IS NULL")
             .bind(tenant.uuid())
             .bind(project.uuid())
             .fetch_one(conn)

@@ -12,7 +12,7 @@ use crate::table::table;
 
 table! {
     /// A run.
-    pub struct RunRow in "read.runs" by run {
+    pub struct RunRow in "runs" by run {
         /// Whose it is.
         pub tenant: Uuid,
         /// The run.

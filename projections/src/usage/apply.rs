@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use domain::DecodeError;
 use domain::run::RunEvent;
-use outbox::consumer::{ApplyError, Consumer, Touched};
-use schemas::Recorded;
 use sqlx::PgConnection;
 use time::{Date, OffsetDateTime};
 use uuid::Uuid;
 
 use super::row::{UsageRow, UsageRunRow};
-use crate::fact::{Fact, What, count, facts};
-use crate::table::{Rows, document};
+use crate::fact::{Fact, What, count};
+use crate::model::Fold;
+use crate::table::{Rows, write};
 
 /// Adds to what stands there; two pages never add the same event.
-const ADD: &str = "INSERT INTO read.usage AS u SELECT * FROM json_populate_recordset(NULL::read.usage, $1::text::json) \
+const ADD: &str = "INSERT INTO usage AS u SELECT * FROM json_populate_recordset(NULL::usage, $1::text::json) \
     ON CONFLICT (tenant, day, project, provider, model) DO UPDATE SET \
     model_calls = u.model_calls + EXCLUDED.model_calls, \
     input_tokens = u.input_tokens + EXCLUDED.input_tokens, \
@@ -28,43 +28,44 @@ const ADD: &str = "INSERT INTO read.usage AS u SELECT * FROM json_populate_recor
     runs_cancelled = u.runs_cancelled + EXCLUDED.runs_cancelled, \
     run_ms = u.run_ms + EXCLUDED.run_ms";
 
-/// The consumer behind the usage.
-pub struct UsageModel;
+/// The rows of usage in memory.
+pub(super) struct Tables {
+    runs: Rows<UsageRunRow>,
+    sums: Sums,
+}
 
-#[async_trait]
-impl Consumer for UsageModel {
-    fn name(&self) -> &'static str {
-        super::NAME
-    }
-
-    async fn apply(&self, conn: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
-        let facts = facts(page)?;
-        let keys = facts.iter().filter(|fact| matches!(fact.what, What::Run(_))).map(Fact::key).collect();
-        let mut runs = Rows::<UsageRunRow>::load(conn, &keys).await?;
-        let mut sums = Sums::default();
-        for fact in &facts {
-            if let What::Run(event) = &fact.what {
-                take(&mut runs, &mut sums, fact, event);
-            }
-        }
-        runs.save(conn).await?;
-        let topics: BTreeSet<Uuid> = sums.0.values().map(|row| row.project).collect();
-        if !sums.0.is_empty() {
-            let rows: Vec<UsageRow> = sums.0.into_values().collect();
-            sqlx::query(ADD).bind(document(&rows)?).execute(conn).await?;
-        }
-        Ok(crate::touched(topics))
-    }
-
-    async fn reset(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        for delete in ["DELETE FROM read.usage", "DELETE FROM read.usage_runs"] {
-            sqlx::query(delete).execute(&mut *conn).await?;
-        }
-        Ok(())
+impl Tables {
+    pub(super) fn new(whole: bool) -> Self {
+        Self { runs: Rows::new(whole), sums: Sums::default() }
     }
 }
 
-/// What a page adds.
+#[async_trait]
+impl Fold for Tables {
+    async fn load(&mut self, conn: &mut PgConnection, facts: &[Fact<'_>]) -> Result<(), sqlx::Error> {
+        let runs = facts.iter().filter(|fact| matches!(fact.what, What::Run(_)));
+        self.runs.load(conn, runs.map(Fact::key)).await
+    }
+
+    fn take(&mut self, fact: &Fact<'_>, topics: &mut BTreeSet<Uuid>) -> Result<(), DecodeError> {
+        if let What::Run(event) = &fact.what {
+            topics.extend(take(&mut self.runs, &mut self.sums, fact, event));
+        }
+        Ok(())
+    }
+
+    async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.runs.save(conn).await?;
+        let sums: Vec<UsageRow> = std::mem::take(&mut self.sums.0).into_values().collect();
+        write(conn, ADD, &sums).await
+    }
+
+    fn len(&self) -> usize {
+        self.runs.len() + self.sums.0.len()
+    }
+}
+
+/// What is to be added.
 #[derive(Default)]
 struct Sums(BTreeMap<(Uuid, Date, Uuid, Uuid, String), UsageRow>);
 
@@ -77,7 +78,8 @@ impl Sums {
     }
 }
 
-fn take(runs: &mut Rows<UsageRunRow>, sums: &mut Sums, fact: &Fact<'_>, event: &RunEvent) {
+/// Takes in one event; answers the project whose sums it adds to.
+fn take(runs: &mut Rows<UsageRunRow>, sums: &mut Sums, fact: &Fact<'_>, event: &RunEvent) -> Option<Uuid> {
     if let RunEvent::Queued(queued) = event {
         runs.put(UsageRunRow {
             tenant: fact.tenant(),
@@ -87,15 +89,15 @@ fn take(runs: &mut Rows<UsageRunRow>, sums: &mut Sums, fact: &Fact<'_>, event: &
             model: queued.task.model.to_string(),
             started_at: None,
         });
-        return;
+        return None;
     }
-    let Some(run) = runs.get(fact.key()) else { return };
+    let run = runs.get(fact.key())?;
+    let project = run.project;
     match event {
-        RunEvent::Queued(_) | RunEvent::Dispatched(_) | RunEvent::StepRecorded(_) => {}
+        RunEvent::Queued(_) | RunEvent::Dispatched(_) | RunEvent::StepRecorded(_) => return None,
         RunEvent::Started(_) => {
-            if let Some(run) = runs.change(fact.key()) {
-                run.started_at = Some(fact.at());
-            }
+            runs.change(fact.key())?.started_at = Some(fact.at());
+            return None;
         }
         RunEvent::ModelCalled(call) => {
             let row = sums.row(fact, run.project, call.provider.uuid(), call.model.as_str());
@@ -111,6 +113,7 @@ fn take(runs: &mut Rows<UsageRunRow>, sums: &mut Sums, fact: &Fact<'_>, event: &
         RunEvent::TimedOut(_) => stop(runs, sums, fact, |row| row.runs_timed_out += 1),
         RunEvent::Cancelled(_) => stop(runs, sums, fact, |row| row.runs_cancelled += 1),
     }
+    Some(project)
 }
 
 /// The present attempt works no more: its time counts.

@@ -8,9 +8,20 @@ mod apply;
 mod read;
 mod row;
 
-pub use apply::UsageModel;
 pub use read::usage;
 pub use row::UsageRow;
 
+use crate::model::Model;
+
 /// The consumer's name.
 pub const NAME: &str = "usage";
+
+/// The model.
+pub const MODEL: Model = Model {
+    name: "usage",
+    code: 1,
+    consumer: NAME,
+    tables: include_str!("tables.sql"),
+    indexes: "",
+    fold: |whole| Box::new(apply::Tables::new(whole)),
+};

@@ -19,7 +19,7 @@ pub async fn usage(
     project: Option<ProjectId>,
 ) -> Result<Vec<UsageRow>, sqlx::Error> {
     sqlx::query_as(
-        "SELECT * FROM read.usage WHERE tenant = $1 AND day BETWEEN $2 AND $3 \
+        "SELECT * FROM usage WHERE tenant = $1 AND day BETWEEN $2 AND $3 \
          AND ($4::uuid IS NULL OR project = $4) ORDER BY day, project, provider, model",
     )
     .bind(tenant.uuid())

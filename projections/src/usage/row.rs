@@ -75,7 +75,7 @@ fn iso<S: Serializer>(day: &Date, serializer: S) -> Result<S::Ok, S::Error> {
 
 table! {
     /// What later events of a run do not say.
-    pub(super) struct UsageRunRow in "read.usage_runs" by run {
+    pub(super) struct UsageRunRow in "usage_runs" by run {
         /// Whose it is.
         pub(super) tenant: Uuid,
         /// The run.

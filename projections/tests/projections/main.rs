@@ -5,3 +5,4 @@ mod rebuild;
 #[expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing helper fails its test")]
 #[path = "../support/mod.rs"]
 mod support;
+mod switch;

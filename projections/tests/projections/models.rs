@@ -41,7 +41,7 @@ async fn a_run_shows_in_every_model() {
     let (world, tenant, project, card, run, provider) = one_run().await;
     let following = world.follow();
     following.caught_up(&world).await;
-    let mut tx = world.log.tenant_read(tenant).await.unwrap();
+    let mut tx = projections::read(&world.log, tenant).await.unwrap();
 
     let row = board::card(&mut tx, tenant, card).await.unwrap().unwrap();
     assert_eq!((row.lane.as_str(), row.active_run), ("review", None));
@@ -102,7 +102,7 @@ async fn a_run_is_there_as_soon_as_it_is_asked_for() {
     let run = world.request_run(tenant, card, provider).await.unwrap();
     let following = world.follow();
     following.caught_up(&world).await;
-    let mut tx = world.log.tenant_read(tenant).await.unwrap();
+    let mut tx = projections::read(&world.log, tenant).await.unwrap();
     let row = runs::run(&mut tx, tenant, run).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.version), ("queued", 0));
     assert_eq!(runs::active_runs(&mut tx, tenant, project).await.unwrap(), 1);
@@ -111,7 +111,7 @@ async fn a_run_is_there_as_soon_as_it_is_asked_for() {
     let asked = row.queued_at;
     world.queue(tenant, run).await;
     following.caught_up(&world).await;
-    let mut tx = world.log.tenant_read(tenant).await.unwrap();
+    let mut tx = projections::read(&world.log, tenant).await.unwrap();
     let row = runs::run(&mut tx, tenant, run).await.unwrap().unwrap();
     assert_eq!((row.version, row.queued_at), (1, asked));
 }
@@ -128,7 +128,7 @@ async fn what_changed_since_a_position_is_found_and_an_archived_card_stays_as_a_
     world.card_act(tenant, first, CardCommand::Archive).await;
     let following = world.follow();
     following.caught_up(&world).await;
-    let mut tx = world.log.tenant_read(tenant).await.unwrap();
+    let mut tx = projections::read(&world.log, tenant).await.unwrap();
     let changed = board::cards_changed(&mut tx, tenant, project, since).await.unwrap();
     let changed: Vec<_> = changed.iter().map(|card| (card.card, card.archived)).collect();
     assert_eq!(changed, [(third.uuid(), false), (first.uuid(), true)]);
@@ -144,7 +144,7 @@ async fn another_tenants_rows_do_not_exist() {
     let following = world.follow();
     following.caught_up(&world).await;
     for named in [tenant, other] {
-        let mut tx = world.log.tenant_read(other).await.unwrap();
+        let mut tx = projections::read(&world.log, other).await.unwrap();
         assert_eq!(board::tenant(&mut tx, named).await.unwrap().is_some(), named == other);
         assert_eq!(board::workspaces(&mut tx, named).await.unwrap(), []);
         assert_eq!(board::providers(&mut tx, named).await.unwrap(), []);

@@ -83,13 +83,16 @@ pub(crate) struct World {
 impl Following {
     /// Waits until the read models have all that was appended.
     pub(crate) async fn caught_up(&self, world: &World) {
-        for name in NAMES {
-            let waited = self.progress.wait(name, 0, world.position, Duration::from_secs(30)).await;
-            if let Err(reached) = waited {
-                let model = projections::all().into_iter().find(|model| model.name() == name).unwrap();
-                let page = world.log.read(0, reached, 1).await.unwrap();
-                let tried = model.apply(&mut world.log.worker_pool().begin().await.unwrap(), &page).await;
-                panic!("{name} stands at {reached} of {}: {tried:?}", world.position);
+        for partition in 0..world.log.partitions() {
+            let head = world.log.head(partition).await.unwrap();
+            for name in NAMES {
+                let waited = self.progress.wait(name, partition, head, Duration::from_secs(30)).await;
+                if let Err(reached) = waited {
+                    let model = projections::all().into_iter().find(|model| model.name() == name).unwrap();
+                    let page = world.log.read(partition, reached, 1).await.unwrap();
+                    let tried = model.apply(&mut world.log.worker_pool().begin().await.unwrap(), &page).await;
+                    panic!("{name} stands at {reached} of {head} in partition {partition}: {tried:?}");
+                }
             }
         }
     }
@@ -104,7 +107,12 @@ pub(crate) struct Following {
 
 impl World {
     pub(crate) async fn new(seed: u64) -> Self {
-        let database = Database::with(1).await;
+        Self::of(seed, 1).await
+    }
+
+    /// One whose log has so many partitions.
+    pub(crate) async fn of(seed: u64, partitions: i32) -> Self {
+        let database = Database::with(partitions).await;
         let settings = LogSettings { url: database.url.clone(), max_connections: 12, notify: false };
         let log = Log::connect(&settings).await.unwrap();
         Self {
@@ -132,12 +140,17 @@ impl World {
     /// As [`World::follow`]; with a bus, events and progress go over it.
     pub(crate) fn follow_on(&self, bus: Option<Bus>) -> Following {
         let shutdown = CancellationToken::new();
-        for model in projections::all() {
-            tokio::spawn(consumer::run(self.log.clone(), bus.clone(), model, 0, shutdown.clone()));
+        for partition in 0..self.log.partitions() {
+            for model in projections::all() {
+                tokio::spawn(consumer::run(self.log.clone(), bus.clone(), model, partition, shutdown.clone()));
+            }
         }
         let progress = Progress::start(self.log.clone(), bus.clone(), &NAMES, shutdown.clone());
         if let Some(bus) = bus {
-            tokio::spawn(outbox::relay::run(self.log.clone(), bus, 0, Uuid::from_u128(1), shutdown.clone()));
+            for partition in 0..self.log.partitions() {
+                let (log, bus) = (self.log.clone(), bus.clone());
+                tokio::spawn(outbox::relay::run(log, bus, partition, Uuid::from_u128(1), shutdown.clone()));
+            }
         }
         Following { progress, shutdown: shutdown.clone(), _stop: shutdown.drop_guard() }
     }
@@ -466,16 +479,17 @@ pub(crate) fn model_call(attempt: u32, provider: ProviderId, tokens: u64) -> Run
 /// Everything that the read models hold, one text a table.
 pub(crate) async fn contents(database: &Database) -> Vec<(String, String)> {
     let mut admin = database.admin().await;
-    let tables: Vec<String> =
-        sqlx::query_scalar("SELECT tablename::text FROM pg_tables WHERE schemaname = 'read' ORDER BY 1")
-            .fetch_all(&mut admin)
-            .await
-            .unwrap();
+    let tables: Vec<(String, String)> = sqlx::query_as(
+        "SELECT t.tablename::text, format('%I.%I', t.schemaname, t.tablename) \
+         FROM read.models m JOIN pg_tables t ON t.schemaname = m.schema WHERE m.state = 'serving' ORDER BY 1",
+    )
+    .fetch_all(&mut admin)
+    .await
+    .unwrap();
     let mut all = Vec::new();
-    for table in tables {
+    for (table, place) in tables {
         let rows = format!(
-            "SELECT coalesce(string_agg(row, E'\n' ORDER BY row), '') \
-             FROM (SELECT t::text AS row FROM read.{table} t) r"
+            "SELECT coalesce(string_agg(row, E'\n' ORDER BY row), '') FROM (SELECT t::text AS row FROM {place} t) r"
         );
         let rows = sqlx::query_scalar(sqlx::AssertSqlSafe(rows)).fetch_one(&mut admin).await.unwrap();
         all.push((table, rows));

@@ -46,7 +46,7 @@ pub(super) async fn delta(
     project: ProjectId,
     after: i64,
 ) -> Result<Option<Delta>, LogError> {
-    let mut tx = log.tenant_read(tenant).await?;
+    let mut tx = projections::read(log, tenant).await?;
     let upto = consumer::tenant_position(&mut tx, board::NAME, log.partition_of(tenant), tenant).await?;
     if upto <= after {
         return Ok(None);
@@ -174,6 +174,6 @@ async fn read(log: Log, progress: Progress, (tenant, project): Key, deltas: broa
 }
 
 async fn position(log: &Log, tenant: TenantId) -> Result<i64, LogError> {
-    let mut tx = log.tenant_read(tenant).await?;
+    let mut tx = projections::read(log, tenant).await?;
     Ok(consumer::tenant_position(&mut tx, board::NAME, log.partition_of(tenant), tenant).await?)
 }

@@ -130,6 +130,7 @@ async fn json(conn: &mut PgConnection, sql: &str) -> Result<Vec<Value>, sqlx::Er
 
 /// The tables of the read models that serve, with their schemas.
 async fn read_tables(conn: &mut PgConnection) -> Result<Vec<(String, String)>, sqlx::Error> {
-    let sql = "SELECT schemaname::text, tablename::text FROM pg_tables WHERE schemaname = 'read' ORDER BY tablename";
+    let sql = "SELECT m.schema, t.tablename::text FROM read.models m JOIN pg_tables t ON t.schemaname = m.schema \
+               WHERE m.state = 'serving' ORDER BY t.tablename";
     sqlx::query_as(sql).fetch_all(conn).await
 }

@@ -1,0 +1,242 @@
+//! Brings a generation that does not serve to a position, from the log.
+//!
+//! Rows stay in memory from page to page and are written, with the position that they belong to, when enough has
+//! gathered: a row that a thousand events changed is written once. As long as everything fits in memory nothing has to
+//! be fetched either. The next pages are read meanwhile.
+//!
+//! An event that cannot be applied parks its tenant, as in the harness: for the generation's own consumer, so that it
+//! becomes the serving one's with the switch. What was decided to be skipped for the model is passed over.
+
+use std::collections::{BTreeSet, HashSet};
+
+use domain::DecodeError;
+use outbox::{Log, LogError, consumer};
+use schemas::Recorded;
+use sqlx::PgConnection;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::rebuild::RebuildError;
+use super::{Generation, enter};
+use crate::Model;
+use crate::fact::Fact;
+use crate::model::Fold;
+
+/// Events that one read takes.
+const PAGE: i64 = 4_000;
+/// Pages that are read ahead.
+const AHEAD: usize = 2;
+/// Events whose effects may wait to be written.
+const UNSAVED: usize = 250_000;
+/// Bytes of payload whose effects may wait to be written: what is in memory is at most about as much.
+const UNSAVED_BYTES: usize = 64 << 20;
+/// Rows that may be in memory when nothing waits.
+const HELD: usize = 100_000;
+
+/// Builds one generation. The only one that does: who finds another's position in its way stops.
+pub(super) struct Builder<'a> {
+    log: &'a Log,
+    model: &'a Model,
+    schema: String,
+    fold: Box<dyn Fold>,
+    /// What is written, by partition.
+    positions: Vec<i64>,
+    /// Tenants whose events are left out.
+    parked: HashSet<Uuid>,
+    /// Events that are passed over.
+    skipped: HashSet<Uuid>,
+    /// What is to be noted of tenants parked since it was last written.
+    parking: Vec<Parking>,
+}
+
+/// A tenant that begins to be left out.
+struct Parking {
+    tenant: Uuid,
+    position: i64,
+    event: Uuid,
+    error: String,
+}
+
+impl<'a> Builder<'a> {
+    /// Goes on where the generation stands.
+    pub(super) async fn open(log: &'a Log, model: &'a Model, generation: &Generation) -> Result<Self, RebuildError> {
+        let mut connection = log.worker_pool().acquire().await?;
+        let mut positions = Vec::new();
+        for partition in 0..log.partitions() {
+            positions.push(consumer::register(&mut connection, &generation.schema, partition).await?);
+        }
+        // Rows and positions are written together: at the beginning of the log there are none.
+        let nothing = positions.iter().all(|position| *position == 0);
+        let parked: Vec<Uuid> = sqlx::query_scalar("SELECT tenant FROM log.parked WHERE consumer = $1")
+            .bind(&generation.schema)
+            .fetch_all(&mut *connection)
+            .await?;
+        let skipped: Vec<Uuid> = sqlx::query_scalar("SELECT event FROM log.skipped WHERE consumer = $1")
+            .bind(model.consumer)
+            .fetch_all(&mut *connection)
+            .await?;
+        Ok(Self {
+            log,
+            model,
+            schema: generation.schema.clone(),
+            fold: (model.fold)(nothing),
+            positions,
+            parked: parked.into_iter().collect(),
+            skipped: skipped.into_iter().collect(),
+            parking: Vec::new(),
+        })
+    }
+
+    /// Where it is, by partition.
+    pub(super) fn positions(&self) -> &[i64] {
+        &self.positions
+    }
+
+    /// Applies everything up to `targets`, by partition; tells the sum of its positions from time to time.
+    pub(super) async fn run_to(
+        &mut self,
+        targets: &[i64],
+        told: &mut (dyn FnMut(i64) + Send),
+    ) -> Result<(), RebuildError> {
+        for (partition, target) in (0..).zip(targets.iter().copied()) {
+            self.partition_to(partition, target, told).await?;
+        }
+        Ok(())
+    }
+
+    async fn partition_to(
+        &mut self,
+        partition: i32,
+        target: i64,
+        told: &mut (dyn FnMut(i64) + Send),
+    ) -> Result<(), RebuildError> {
+        let saved = self.position(partition);
+        let before: i64 = self.positions.iter().sum();
+        if saved >= target {
+            return Ok(());
+        }
+        let mut pages = read_ahead(self.log.clone(), partition, saved, target);
+        let (mut taken, mut events, mut bytes) = (saved, 0, 0);
+        while let Some(page) = pages.recv().await {
+            let page = page?;
+            self.take(&page).await?;
+            taken = page.last().map_or(taken, |last| last.position);
+            events += page.len();
+            bytes += page.iter().map(|event| event.payload.get().len()).sum::<usize>();
+            if events >= UNSAVED || bytes >= UNSAVED_BYTES {
+                self.save(partition, taken).await?;
+                (events, bytes) = (0, 0);
+            }
+            told(before - saved + taken);
+        }
+        self.save(partition, taken).await
+    }
+
+    fn position(&self, partition: i32) -> i64 {
+        usize::try_from(partition).ok().and_then(|index| self.positions.get(index)).copied().unwrap_or(0)
+    }
+
+    /// Takes in a page, in memory.
+    async fn take(&mut self, page: &[Recorded]) -> Result<(), RebuildError> {
+        let mut facts = Vec::with_capacity(page.len());
+        for event in page {
+            if self.parked.contains(&event.metadata.tenant.uuid()) || self.skipped.contains(&event.id.uuid()) {
+                continue;
+            }
+            match Fact::of(event) {
+                Ok(fact) => facts.push(fact),
+                Err(error) => self.park(event, &error),
+            }
+        }
+        let mut tx = self.log.worker_pool().begin().await?;
+        enter(&mut tx, &self.schema).await?;
+        self.fold.load(&mut tx, &facts).await?;
+        tx.rollback().await?;
+        let mut nobody_asks = BTreeSet::new();
+        for fact in &facts {
+            if self.parked.contains(&fact.tenant()) && self.is_behind(fact.event) {
+                continue;
+            }
+            if let Err(error) = self.fold.take(fact, &mut nobody_asks) {
+                self.park(fact.event, &error);
+            }
+        }
+        Ok(())
+    }
+
+    fn park(&mut self, event: &Recorded, error: &DecodeError) {
+        let (tenant, id, position) = (event.metadata.tenant, event.id, event.position);
+        tracing::error!(model = self.model.name, %tenant, event = %id, position, %error, "an event cannot be applied: its tenant is parked");
+        self.parked.insert(tenant.uuid());
+        let error = error.to_string();
+        self.parking.push(Parking { tenant: tenant.uuid(), position, event: id.uuid(), error });
+    }
+
+    /// Whether an event stands behind the one that its tenant was just parked by.
+    fn is_behind(&self, event: &Recorded) -> bool {
+        let tenant = event.metadata.tenant.uuid();
+        self.parking.iter().any(|parking| parking.tenant == tenant && parking.position <= event.position)
+    }
+
+    /// Writes what has gathered, and the position that it belongs to.
+    async fn save(&mut self, partition: i32, position: i64) -> Result<(), RebuildError> {
+        let saved = self.position(partition);
+        if position == saved {
+            return Ok(());
+        }
+        let mut tx = self.log.worker_pool().begin().await?;
+        if consumer::advance(&mut tx, &self.schema, partition, saved, position).await?.is_none() {
+            return Err(RebuildError::Busy(self.schema.clone()));
+        }
+        enter(&mut tx, &self.schema).await?;
+        self.fold.save(&mut tx).await?;
+        note(&mut tx, &self.schema, partition, &std::mem::take(&mut self.parking)).await?;
+        tx.commit().await?;
+        if let Some(at) = usize::try_from(partition).ok().and_then(|index| self.positions.get_mut(index)) {
+            *at = position;
+        }
+        if self.fold.len() > HELD {
+            self.fold = (self.model.fold)(false);
+        }
+        Ok(())
+    }
+}
+
+/// Notes which tenants are left out from here on.
+async fn note(tx: &mut PgConnection, consumer: &str, partition: i32, parking: &[Parking]) -> Result<(), sqlx::Error> {
+    for Parking { tenant, position, event, error } in parking {
+        sqlx::query(
+            "WITH parked AS (INSERT INTO log.parked (consumer, tenant, partition, position, event, error, tries) \
+             VALUES ($1, $2, $3, $4, $5, $6, 1)) \
+             UPDATE log.consumers SET parked = parked + 1 WHERE name = $1 AND partition = $3",
+        )
+        .bind(consumer)
+        .bind(tenant)
+        .bind(partition)
+        .bind(position)
+        .bind(event)
+        .bind(error)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Reads a range of the log, ahead of who takes the pages.
+fn read_ahead(log: Log, partition: i32, after: i64, upto: i64) -> mpsc::Receiver<Result<Vec<Recorded>, LogError>> {
+    let (send, pages) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        let mut at = after;
+        while at < upto {
+            let page = log.read(partition, at, PAGE.min(upto - at)).await;
+            let last = page.as_ref().ok().and_then(|page| page.last()).map(|last| last.position);
+            // Nobody takes it any more, or there is no more to take.
+            if send.send(page).await.is_err() {
+                return;
+            }
+            let Some(last) = last else { return };
+            at = last;
+        }
+    });
+    pages
+}
