@@ -21,7 +21,7 @@ pub(crate) enum What {
     Card(Box<CardEvent>),
     Run(Box<RunEvent>),
     Environment(EnvironmentEvent),
-    /// Something of an aggregate that no read model knows.
+    /// Something of another aggregate.
     Other,
 }
 
@@ -31,21 +31,27 @@ pub(crate) struct Fact<'a> {
     pub(crate) event: &'a Recorded,
 }
 
-impl<'a> Fact<'a> {
-    pub(crate) fn of(event: &'a Recorded) -> Result<Self, DecodeError> {
+impl What {
+    /// What an event says. Those of other `aggregates` say nothing here, whether or not they can be read.
+    pub(crate) fn of(event: &Recorded, aggregates: &[&str]) -> Result<Self, DecodeError> {
+        if !aggregates.contains(&event.aggregate_type.as_str()) {
+            return Ok(Self::Other);
+        }
         let what = match event.aggregate_type.as_str() {
-            Tenant::TYPE => event.decode::<Tenant>()?.map(What::Tenant),
-            Workspace::TYPE => event.decode::<Workspace>()?.map(What::Workspace),
-            Provider::TYPE => event.decode::<Provider>()?.map(What::Provider),
-            Project::TYPE => event.decode::<Project>()?.map(|event| What::Project(Box::new(event))),
-            Card::TYPE => event.decode::<Card>()?.map(|event| What::Card(Box::new(event))),
-            Run::TYPE => event.decode::<Run>()?.map(|event| What::Run(Box::new(event))),
-            Environment::TYPE => event.decode::<Environment>()?.map(What::Environment),
+            Tenant::TYPE => event.decode::<Tenant>()?.map(Self::Tenant),
+            Workspace::TYPE => event.decode::<Workspace>()?.map(Self::Workspace),
+            Provider::TYPE => event.decode::<Provider>()?.map(Self::Provider),
+            Project::TYPE => event.decode::<Project>()?.map(|event| Self::Project(Box::new(event))),
+            Card::TYPE => event.decode::<Card>()?.map(|event| Self::Card(Box::new(event))),
+            Run::TYPE => event.decode::<Run>()?.map(|event| Self::Run(Box::new(event))),
+            Environment::TYPE => event.decode::<Environment>()?.map(Self::Environment),
             _ => None,
         };
-        Ok(Self { what: what.unwrap_or(What::Other), event })
+        Ok(what.unwrap_or(Self::Other))
     }
+}
 
+impl Fact<'_> {
     pub(crate) fn tenant(&self) -> Uuid {
         self.event.metadata.tenant.uuid()
     }
@@ -76,9 +82,9 @@ impl<'a> Fact<'a> {
     }
 }
 
-/// The whole page, decoded.
-pub(crate) fn facts(page: &[Recorded]) -> Result<Vec<Fact<'_>>, DecodeError> {
-    page.iter().map(Fact::of).collect()
+/// The whole page, decoded as far as it is of these aggregates.
+pub(crate) fn facts<'a>(page: &'a [Recorded], aggregates: &[&str]) -> Result<Vec<Fact<'a>>, DecodeError> {
+    page.iter().map(|event| Ok(Fact { what: What::of(event, aggregates)?, event })).collect()
 }
 
 /// The most that one event adds to a sum: 10¹². A vendor's address is the tenant's own choice, and what it claims

@@ -9,7 +9,7 @@ use schemas::Recorded;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::fact::{Fact, facts};
+use crate::fact::{Fact, What, facts};
 use crate::generations;
 
 /// A read model.
@@ -22,6 +22,8 @@ pub struct Model {
     /// The consumer that feeds what serves. Another one for each version (`board-2`): while a release rolls out, the old
     /// program goes on with what it has.
     pub consumer: &'static str,
+    /// The aggregates whose events change it.
+    pub(crate) aggregates: &'static [&'static str],
     /// The DDL of a generation's tables, in names without a schema.
     pub(crate) tables: &'static str,
     /// The DDL of the indexes that only readers need, made once a new generation has its rows.
@@ -54,7 +56,10 @@ impl Consumer for Model {
     }
 
     async fn apply(&self, conn: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
-        let facts = facts(page)?;
+        let facts = facts(page, self.aggregates)?;
+        if facts.iter().all(|fact| matches!(fact.what, What::Other)) {
+            return Ok(touched(BTreeSet::new()));
+        }
         // Only now, as the harness holds the consumer's position, which a switch has to hold too.
         generations::enter_serving(conn, self).await?;
         let mut fold = (self.fold)(false);

@@ -122,6 +122,13 @@ impl<R: Row> Rows<R> {
         write(conn, R::SAVE, &rows).await
     }
 
+    /// The rows in memory of one tenant, in the order of what `by` says.
+    pub(crate) fn of<K: Ord>(&self, tenant: Uuid, by: fn(&R) -> K) -> Vec<&R> {
+        let mut rows: Vec<&R> = self.rows.iter().filter(|((of, _), _)| *of == tenant).map(|(_, row)| row).collect();
+        rows.sort_by_key(|row| by(row));
+        rows
+    }
+
     /// How many are in memory.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()

@@ -5,14 +5,23 @@
 //! credential or a reference to one. Touched topics are project ids.
 
 mod apply;
+mod at;
 mod read;
 mod row;
 
+pub use at::{BoardAt, as_of};
 pub use read::{
     card, cards, cards_by_id, cards_changed, occupied_lanes, project, projects, projects_by_id, providers,
     providers_by_id, tenant, workspaces, workspaces_by_id,
 };
 pub use row::{CardRow, LastRun, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
+
+use domain::Decider as _;
+use domain::card::Card;
+use domain::project::Project;
+use domain::provider::Provider;
+use domain::tenant::Tenant;
+use domain::workspace::Workspace;
 
 use crate::model::Model;
 
@@ -24,6 +33,7 @@ pub const MODEL: Model = Model {
     name: "board",
     code: 1,
     consumer: NAME,
+    aggregates: &[Tenant::TYPE, Workspace::TYPE, Provider::TYPE, Project::TYPE, Card::TYPE],
     tables: include_str!("tables.sql"),
     indexes: include_str!("indexes.sql"),
     fold: |whole| Box::new(apply::Tables::new(whole)),

@@ -12,6 +12,11 @@ mod summary;
 pub use read::{Page, exists, history, positions};
 pub use row::HistoryRow;
 
+use domain::Decider as _;
+use domain::card::Card;
+use domain::environment::Environment;
+use domain::run::Run;
+
 use crate::model::Model;
 
 /// The consumer's name.
@@ -22,6 +27,7 @@ pub const MODEL: Model = Model {
     name: "card_history",
     code: 1,
     consumer: NAME,
+    aggregates: &[Card::TYPE, Run::TYPE, Environment::TYPE],
     tables: include_str!("tables.sql"),
     indexes: "",
     fold: |whole| Box::new(apply::Tables::new(whole)),

@@ -19,11 +19,11 @@ use uuid::Uuid;
 use super::rebuild::RebuildError;
 use super::{Generation, enter};
 use crate::Model;
-use crate::fact::Fact;
+use crate::fact::{Fact, What};
 use crate::model::Fold;
 
 /// Events that one read takes.
-const PAGE: i64 = 4_000;
+const READ: i64 = 4_000;
 /// Pages that are read ahead.
 const AHEAD: usize = 2;
 /// Events whose effects may wait to be written.
@@ -115,11 +115,11 @@ impl<'a> Builder<'a> {
         if saved >= target {
             return Ok(());
         }
-        let mut pages = read_ahead(self.log.clone(), partition, saved, target);
+        let mut pages = read_ahead(self.log.clone(), self.model.aggregates, partition, saved, target);
         let (mut taken, mut events, mut bytes) = (saved, 0, 0);
         while let Some(page) = pages.recv().await {
-            let page = page?;
-            self.take(&page).await?;
+            let Page { events: page, said } = page?;
+            self.take(&page, said).await?;
             taken = page.last().map_or(taken, |last| last.position);
             events += page.len();
             bytes += page.iter().map(|event| event.payload.get().len()).sum::<usize>();
@@ -137,14 +137,15 @@ impl<'a> Builder<'a> {
     }
 
     /// Takes in a page, in memory.
-    async fn take(&mut self, page: &[Recorded]) -> Result<(), RebuildError> {
+    async fn take(&mut self, page: &[Recorded], said: Vec<Result<What, DecodeError>>) -> Result<(), RebuildError> {
         let mut facts = Vec::with_capacity(page.len());
-        for event in page {
+        for (event, what) in page.iter().zip(said) {
             if self.parked.contains(&event.metadata.tenant.uuid()) || self.skipped.contains(&event.id.uuid()) {
                 continue;
             }
-            match Fact::of(event) {
-                Ok(fact) => facts.push(fact),
+            match what {
+                Ok(What::Other) => {}
+                Ok(what) => facts.push(Fact { what, event }),
                 Err(error) => self.park(event, &error),
             }
         }
@@ -222,20 +223,44 @@ async fn note(tx: &mut PgConnection, consumer: &str, partition: i32, parking: &[
     Ok(())
 }
 
-/// Reads a range of the log, ahead of who takes the pages.
-fn read_ahead(log: Log, partition: i32, after: i64, upto: i64) -> mpsc::Receiver<Result<Vec<Recorded>, LogError>> {
+/// Events, and what they say.
+struct Page {
+    events: Vec<Recorded>,
+    said: Vec<Result<What, DecodeError>>,
+}
+
+/// Reads a range of the log and decodes it, each ahead of who takes the pages.
+fn read_ahead(
+    log: Log,
+    aggregates: &'static [&'static str],
+    partition: i32,
+    after: i64,
+    upto: i64,
+) -> mpsc::Receiver<Result<Page, LogError>> {
+    let (send_raw, mut raw) = mpsc::channel::<Result<Vec<Recorded>, LogError>>(AHEAD);
     let (send, pages) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let mut at = after;
         while at < upto {
-            let page = log.read(partition, at, PAGE.min(upto - at)).await;
+            let page = log.read(partition, at, READ.min(upto - at)).await;
             let last = page.as_ref().ok().and_then(|page| page.last()).map(|last| last.position);
             // Nobody takes it any more, or there is no more to take.
-            if send.send(page).await.is_err() {
+            if send_raw.send(page).await.is_err() {
                 return;
             }
             let Some(last) = last else { return };
             at = last;
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(page) = raw.recv().await {
+            let page = page.map(|events| {
+                let said = events.iter().map(|event| What::of(event, aggregates)).collect();
+                Page { events, said }
+            });
+            if send.send(page).await.is_err() {
+                return;
+            }
         }
     });
     pages

@@ -11,6 +11,10 @@ mod row;
 pub use read::{active_runs, run, runs, runs_by_id, steps, steps_by_run};
 pub use row::{RunRow, StepRow};
 
+use domain::Decider as _;
+use domain::card::Card;
+use domain::run::Run;
+
 use crate::model::Model;
 
 /// The consumer's name.
@@ -21,6 +25,7 @@ pub const MODEL: Model = Model {
     name: "runs",
     code: 1,
     consumer: NAME,
+    aggregates: &[Card::TYPE, Run::TYPE],
     tables: include_str!("tables.sql"),
     indexes: include_str!("indexes.sql"),
     fold: |whole| Box::new(apply::Tables::new(whole)),

@@ -11,6 +11,9 @@ mod row;
 pub use read::usage;
 pub use row::UsageRow;
 
+use domain::Decider as _;
+use domain::run::Run;
+
 use crate::model::Model;
 
 /// The consumer's name.
@@ -21,6 +24,7 @@ pub const MODEL: Model = Model {
     name: "usage",
     code: 1,
     consumer: NAME,
+    aggregates: &[Run::TYPE],
     tables: include_str!("tables.sql"),
     indexes: "",
     fold: |whole| Box::new(apply::Tables::new(whole)),

@@ -136,6 +136,39 @@ async fn what_changed_since_a_position_is_found_and_an_archived_card_stays_as_a_
     assert_eq!(shown.iter().map(|card| card.card).collect::<Vec<_>>(), [second.uuid(), third.uuid()]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_board_as_of_a_position_is_what_was_shown_then() {
+    let mut world = World::new(4).await;
+    let tenant = world.tenant().await;
+    let project = world.project(tenant).await;
+    let following = world.follow();
+    let mut shown = Vec::new();
+    for round in 0..4 {
+        let card = world.card(tenant, project, &format!("Card {round}")).await;
+        for _ in 0..30 {
+            world.random().await;
+        }
+        world.move_card(tenant, card, "ready").await;
+        following.caught_up(&world).await;
+        let mut tx = projections::read(&world.log, tenant).await.unwrap();
+        let row = board::project(&mut tx, tenant, project).await.unwrap();
+        let cards = board::cards(&mut tx, tenant, project).await.unwrap();
+        let workspaces = board::workspaces(&mut tx, tenant).await.unwrap();
+        let providers = board::providers(&mut tx, tenant).await.unwrap();
+        shown.push((world.log.head(0).await.unwrap(), row, cards, workspaces, providers));
+    }
+    let events = world.log.read(0, 0, 10_000).await.unwrap();
+    for (position, row, cards, workspaces, providers) in &shown {
+        let at = board::as_of(events.iter().take_while(|event| event.position <= *position)).unwrap();
+        assert_eq!(at.project(tenant.uuid(), project.uuid()), row.as_ref());
+        assert_eq!(at.cards(tenant.uuid(), project.uuid()), cards.iter().collect::<Vec<_>>());
+        assert_eq!(at.workspaces(tenant.uuid()), workspaces.iter().collect::<Vec<_>>());
+        assert_eq!(at.providers(tenant.uuid()), providers.iter().collect::<Vec<_>>());
+        assert!(at.tenant(tenant.uuid()).is_some() && at.tenant(project.uuid()).is_none());
+    }
+    assert_ne!(shown[0].2, shown[3].2);
+}
+
 /// Row-level security refuses even where a query would name the wrong tenant.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_tenants_rows_do_not_exist() {
