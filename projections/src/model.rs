@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::fact::{Fact, What, facts};
 use crate::generations;
+use crate::table::Write;
 
 /// A read model.
 #[derive(Debug, Clone, Copy)]
@@ -41,8 +42,8 @@ pub(crate) trait Fold: Send {
     /// Takes in one event. Adds the topics that it touches.
     fn take(&mut self, fact: &Fact<'_>, topics: &mut BTreeSet<Uuid>) -> Result<(), DecodeError>;
 
-    /// Writes what changed since it was last written.
-    async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error>;
+    /// Hands out what changed since it was last handed out, to be written in this order.
+    fn drain(&mut self) -> Result<Vec<Write>, sqlx::Error>;
 
     /// How many rows are in memory.
     fn len(&self) -> usize;
@@ -68,7 +69,9 @@ impl Consumer for Model {
         for fact in &facts {
             fold.take(fact, &mut topics)?;
         }
-        fold.save(conn).await?;
+        for write in fold.drain()? {
+            write.run(conn).await?;
+        }
         Ok(touched(topics))
     }
 

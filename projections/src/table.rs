@@ -115,11 +115,11 @@ impl<R: Row> Rows<R> {
         self.rows.insert(key, row);
     }
 
-    /// Writes what changed since it was last written.
-    pub(crate) async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+    /// Hands out what changed since it was last handed out.
+    pub(crate) fn drain(&mut self, into: &mut Vec<Write>) -> Result<(), sqlx::Error> {
         let changed = std::mem::take(&mut self.changed);
         let rows: Vec<&R> = changed.iter().filter_map(|key| self.rows.get(key)).collect();
-        write(conn, R::SAVE, &rows).await
+        Write::all(R::SAVE, &rows, into)
     }
 
     /// The rows in memory of one tenant, in the order of what `by` says.
@@ -135,16 +135,28 @@ impl<R: Row> Rows<R> {
     }
 }
 
-/// Runs a statement that takes rows as a [`document`].
-pub(crate) async fn write<T: Serialize>(
-    conn: &mut PgConnection,
+/// A statement that writes rows, and those rows.
+pub(crate) struct Write {
     statement: &'static str,
-    rows: &[T],
-) -> Result<(), sqlx::Error> {
-    for batch in rows.chunks(BATCH) {
-        sqlx::query(statement).bind(document(batch)?).execute(&mut *conn).await?;
+    rows: String,
+}
+
+impl Write {
+    /// Rows for a statement that takes them as a [`document`].
+    pub(crate) fn all<T: Serialize>(
+        statement: &'static str,
+        rows: &[T],
+        into: &mut Vec<Self>,
+    ) -> Result<(), sqlx::Error> {
+        for batch in rows.chunks(BATCH) {
+            into.push(Self { statement, rows: document(batch)? });
+        }
+        Ok(())
     }
-    Ok(())
+
+    pub(crate) async fn run(self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query(self.statement).bind(self.rows).execute(conn).await.map(drop)
+    }
 }
 
 /// Rows as one JSON array. NUL, which Postgres cannot hold and which no value of ours may contain, is replaced: a read

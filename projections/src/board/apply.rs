@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::row::{CardRow, LastRun, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
 use crate::fact::{Fact, What};
 use crate::model::Fold;
-use crate::table::Rows;
+use crate::table::{Rows, Write};
 
 /// The rows of the board in memory.
 pub(super) struct Tables {
@@ -43,12 +43,14 @@ impl Fold for Tables {
         Ok(())
     }
 
-    async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.tenants.save(conn).await?;
-        self.workspaces.save(conn).await?;
-        self.providers.save(conn).await?;
-        self.projects.save(conn).await?;
-        self.cards.save(conn).await
+    fn drain(&mut self) -> Result<Vec<Write>, sqlx::Error> {
+        let mut all = Vec::new();
+        self.tenants.drain(&mut all)?;
+        self.workspaces.drain(&mut all)?;
+        self.providers.drain(&mut all)?;
+        self.projects.drain(&mut all)?;
+        self.cards.drain(&mut all)?;
+        Ok(all)
     }
 
     fn len(&self) -> usize {

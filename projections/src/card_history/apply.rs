@@ -16,7 +16,7 @@ use super::row::{HistoryEnvironmentRow, HistoryRow, HistoryRunRow};
 use super::summary;
 use crate::fact::{Fact, What, small};
 use crate::model::Fold;
-use crate::table::{Key, Rows, write};
+use crate::table::{Key, Rows, Write};
 
 /// Rows are only ever added.
 const ADD: &str = "INSERT INTO card_history SELECT * FROM json_populate_recordset(NULL::card_history, $1::text::json)";
@@ -48,10 +48,12 @@ impl Fold for Tables {
         Ok(())
     }
 
-    async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.owners.runs.save(conn).await?;
-        self.owners.environments.save(conn).await?;
-        write(conn, ADD, &std::mem::take(&mut self.added)).await
+    fn drain(&mut self) -> Result<Vec<Write>, sqlx::Error> {
+        let mut all = Vec::new();
+        self.owners.runs.drain(&mut all)?;
+        self.owners.environments.drain(&mut all)?;
+        Write::all(ADD, &std::mem::take(&mut self.added), &mut all)?;
+        Ok(all)
     }
 
     fn len(&self) -> usize {

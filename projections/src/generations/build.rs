@@ -2,7 +2,7 @@
 //!
 //! Rows stay in memory from page to page and are written, with the position that they belong to, when enough has
 //! gathered: a row that a thousand events changed is written once. As long as everything fits in memory nothing has to
-//! be fetched either. The next pages are read meanwhile.
+//! be fetched either. The next pages are read and decoded meanwhile, and what was last handed out is written.
 //!
 //! An event that cannot be applied parks its tenant, as in the harness: for the generation's own consumer, so that it
 //! becomes the serving one's with the switch. What was decided to be skipped for the model is passed over.
@@ -14,6 +14,7 @@ use outbox::{Log, LogError, consumer};
 use schemas::Recorded;
 use sqlx::PgConnection;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::rebuild::RebuildError;
@@ -47,6 +48,14 @@ pub(super) struct Builder<'a> {
     skipped: HashSet<Uuid>,
     /// What is to be noted of tenants parked since it was last written.
     parking: Vec<Parking>,
+    saving: Option<Saving>,
+}
+
+/// What is being written, and where the generation is then.
+struct Saving {
+    partition: i32,
+    position: i64,
+    written: JoinHandle<Result<(), RebuildError>>,
 }
 
 /// A tenant that begins to be left out.
@@ -84,6 +93,7 @@ impl<'a> Builder<'a> {
             parked: parked.into_iter().collect(),
             skipped: skipped.into_iter().collect(),
             parking: Vec::new(),
+            saving: None,
         })
     }
 
@@ -129,7 +139,8 @@ impl<'a> Builder<'a> {
             }
             told(before - saved + taken);
         }
-        self.save(partition, taken).await
+        self.save(partition, taken).await?;
+        self.settle().await
     }
 
     fn position(&self, partition: i32) -> i64 {
@@ -179,25 +190,43 @@ impl<'a> Builder<'a> {
         self.parking.iter().any(|parking| parking.tenant == tenant && parking.position <= event.position)
     }
 
-    /// Writes what has gathered, and the position that it belongs to.
+    /// Lets what has gathered be written, with the position that it belongs to, while it goes on.
     async fn save(&mut self, partition: i32, position: i64) -> Result<(), RebuildError> {
+        self.settle().await?;
         let saved = self.position(partition);
         if position == saved {
             return Ok(());
         }
-        let mut tx = self.log.worker_pool().begin().await?;
-        if consumer::advance(&mut tx, &self.schema, partition, saved, position).await?.is_none() {
-            return Err(RebuildError::Busy(self.schema.clone()));
+        let (log, schema) = (self.log.clone(), self.schema.clone());
+        let (writes, parking) = (self.fold.drain()?, std::mem::take(&mut self.parking));
+        let written = tokio::spawn(async move {
+            let mut tx = log.worker_pool().begin_with("BEGIN; SET LOCAL synchronous_commit = off").await?;
+            if consumer::advance(&mut tx, &schema, partition, saved, position).await?.is_none() {
+                return Err(RebuildError::Busy(schema));
+            }
+            enter(&mut tx, &schema).await?;
+            for write in writes {
+                write.run(&mut tx).await?;
+            }
+            note(&mut tx, &schema, partition, &parking).await?;
+            Ok(tx.commit().await?)
+        });
+        self.saving = Some(Saving { partition, position, written });
+        if self.fold.len() > HELD {
+            // What is fetched from now on must be there.
+            self.settle().await?;
+            self.fold = (self.model.fold)(false);
         }
-        enter(&mut tx, &self.schema).await?;
-        self.fold.save(&mut tx).await?;
-        note(&mut tx, &self.schema, partition, &std::mem::take(&mut self.parking)).await?;
-        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Waits until what is being written is.
+    async fn settle(&mut self) -> Result<(), RebuildError> {
+        let Some(Saving { partition, position, written }) = self.saving.take() else { return Ok(()) };
+        // The task is gone only when the process is stopping.
+        written.await.unwrap_or(Err(RebuildError::Log(LogError::Stopped)))?;
         if let Some(at) = usize::try_from(partition).ok().and_then(|index| self.positions.get_mut(index)) {
             *at = position;
-        }
-        if self.fold.len() > HELD {
-            self.fold = (self.model.fold)(false);
         }
         Ok(())
     }

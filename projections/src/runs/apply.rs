@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::row::{RunRow, StepRow};
 use crate::fact::{Fact, What, count, small};
 use crate::model::Fold;
-use crate::table::{Key, Rows, write};
+use crate::table::{Key, Rows, Write};
 
 /// Steps are only ever added.
 const ADD: &str = "INSERT INTO run_steps SELECT * FROM json_populate_recordset(NULL::run_steps, $1::text::json)";
@@ -50,9 +50,11 @@ impl Fold for Tables {
         Ok(())
     }
 
-    async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.runs.save(conn).await?;
-        write(conn, ADD, &std::mem::take(&mut self.steps)).await
+    fn drain(&mut self) -> Result<Vec<Write>, sqlx::Error> {
+        let mut all = Vec::new();
+        self.runs.drain(&mut all)?;
+        Write::all(ADD, &std::mem::take(&mut self.steps), &mut all)?;
+        Ok(all)
     }
 
     fn len(&self) -> usize {

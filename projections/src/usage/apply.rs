@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::row::{UsageRow, UsageRunRow};
 use crate::fact::{Fact, What, count};
 use crate::model::Fold;
-use crate::table::{Rows, write};
+use crate::table::{Rows, Write};
 
 /// Adds to what stands there; two pages never add the same event.
 const ADD: &str = "INSERT INTO usage AS u SELECT * FROM json_populate_recordset(NULL::usage, $1::text::json) \
@@ -54,10 +54,12 @@ impl Fold for Tables {
         Ok(())
     }
 
-    async fn save(&mut self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {
-        self.runs.save(conn).await?;
+    fn drain(&mut self) -> Result<Vec<Write>, sqlx::Error> {
+        let mut all = Vec::new();
+        self.runs.drain(&mut all)?;
         let sums: Vec<UsageRow> = std::mem::take(&mut self.sums.0).into_values().collect();
-        write(conn, ADD, &sums).await
+        Write::all(ADD, &sums, &mut all)?;
+        Ok(all)
     }
 
     fn len(&self) -> usize {

@@ -16,6 +16,7 @@ mod subscriptions;
 #[expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing helper fails its test")]
 #[path = "../../../projections/tests/support/mod.rs"]
 mod support;
+mod switch;
 
 /// Waits until `condition` holds; fails after half a minute.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut condition: impl FnMut() -> F) {
