@@ -110,7 +110,15 @@ async fn without_the_data_of_the_bus_nothing_is_lost() {
     let after = picture(&stage, &cards, &text(&moved, "position")).await;
     assert_ne!(after, before);
 
-    // What is shown is the fold of the log.
+    // What is shown is the fold of the log: another generation that is built while everything runs shows the same.
+    let at = text(&moved, "position");
+    installation.command(&["rebuild", "all"]);
+    assert_eq!(picture(&stage, &cards, &at).await, after);
+    installation.command(&["rebuild", "board", "--rollback"]);
+    assert_eq!(picture(&stage, &cards, &at).await, after);
+    assert!(installation.command(&["rebuild", "board", "--list"]).contains("board 2: retired"));
+
+    // And so does one that is built while nothing does.
     installation.stop();
     installation.command(&["rebuild", "all"]);
     installation.start_again();

@@ -101,6 +101,9 @@ pub async fn prepare(owner: &mut PgConnection) -> Result<(), sqlx::Error> {
         if !serving.iter().any(|generation| generation.code == model.code && generation.state == "serving") {
             let new = create(&mut tx, model, "serving").await?;
             index(&mut tx, model, &new.schema).await?;
+            for begin in ["DELETE FROM log.consumers WHERE name = $1", "DELETE FROM log.parked WHERE consumer = $1"] {
+                sqlx::query(begin).bind(model.consumer).execute(&mut *tx).await?;
+            }
             tracing::info!(
                 model = model.name,
                 generation = new.generation,

@@ -131,6 +131,22 @@ async fn a_rebuild_that_dies_leaves_what_serves_and_the_next_one_goes_on() {
     assert_same(&live, &contents(&world.database).await, "after all");
 }
 
+/// As for a release whose code of the model is of another version.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_nothing_serves_is_made_and_fills_itself() {
+    let (world, live) = lived(10, 2).await;
+    let mut owner = outbox::migrate::owner(&world.database.url).await.unwrap();
+    generations::prepare(&mut owner).await.unwrap();
+    assert_eq!(generations_of(&world, &MODELS[0]).await, [(1, "serving".to_owned())]);
+    sqlx::raw_sql("UPDATE read.models SET code = 7 WHERE model = 'board'").execute(&mut owner).await.unwrap();
+    generations::prepare(&mut owner).await.unwrap();
+    let all = generations_of(&world, &MODELS[0]).await;
+    assert_eq!(all, [(1, "serving".to_owned()), (2, "serving".to_owned())]);
+    world.follow().caught_up(&world).await;
+    sqlx::raw_sql("DELETE FROM read.models WHERE code = 7").execute(&mut owner).await.unwrap();
+    assert_same(&live, &contents(&world.database).await, "filled");
+}
+
 /// The tables that the migrations made are those that the model's own DDL makes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_generation_has_the_same_tables() {
