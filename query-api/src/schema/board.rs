@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use async_graphql::{ID, Object, SimpleObject};
-use domain::id::CardKind;
-use projections::board::{CardRow, ProjectRow};
+use async_graphql::{Context, ID, Object, Result, SimpleObject};
+use domain::id::{CardKind, ProjectKind};
+use projections::board::{BoardAt, CardRow, ProjectRow};
 
 use super::card::Card;
 use super::project::{LaneRole, Project};
-use crate::scalar::{Cursor, id};
+use super::replay;
+use crate::error::{OrInternal as _, internal};
+use crate::replay::Moment;
+use crate::scalar::{Cursor, id, named};
+use crate::state::Reading;
+use crate::viewer::Viewer;
 
 /// A column of a board, with its cards.
 #[derive(SimpleObject)]
@@ -65,6 +70,29 @@ impl Board {
         }
         Self { project: Project(project), lanes, cursor }
     }
+}
+
+/// Events that one read of the log takes.
+const PAGE: i64 = 2_000;
+
+/// A project's board as it was at a moment, folded from the log; `None` when the tenant had no such project then.
+pub(super) async fn as_of(ctx: &Context<'_>, project: &ID, moment: Moment) -> Result<Option<Board>> {
+    let (log, tenant) = (&ctx.data::<Reading>()?.log, ctx.data::<Viewer>()?.tenant);
+    let upto = Moment::position(Some(moment), log, tenant).await.map_err(replay::no_moment)?;
+    let Some(project) = named::<ProjectKind>(project) else { return Ok(None) };
+    let (mut board, mut after) = (BoardAt::default(), 0);
+    while after < upto {
+        let page = log.read_tenant(tenant, after, PAGE).await.or_internal()?;
+        let Some(last) = page.last() else { break };
+        after = last.position;
+        for event in page.iter().take_while(|event| event.position <= upto) {
+            board.take(event).map_err(internal)?;
+        }
+    }
+    let Some(row) = board.project(tenant.uuid(), project.uuid()) else { return Ok(None) };
+    let cards = board.cards(tenant.uuid(), project.uuid()).into_iter().cloned().map(Arc::new).collect();
+    let cursor = schemas::Cursor { partition: log.partition_of(tenant), position: upto };
+    Ok(Some(Board::of(Arc::new(row.clone()), cards, Cursor(cursor))))
 }
 
 /// What changed on a board: everything between the frame before (or `since`) and this frame's cursor.

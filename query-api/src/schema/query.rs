@@ -9,7 +9,7 @@ use domain::{CardId, ProjectId, RunId, WorkspaceId};
 use projections::{board as boards, card_history, runs, usage as usages};
 use time::{Date, Duration, OffsetDateTime};
 
-use super::board::Board;
+use super::board::{self, Board};
 use super::card::Card;
 use super::history::{self, HistoryEntry, Wanted};
 use super::page::{self, READ};
@@ -127,14 +127,20 @@ impl Query {
         Ok(row.map(|row| Project(Arc::new(row))))
     }
 
-    /// A project's whole board.
+    /// A project's whole board; as of a moment, when one is named: then it is folded from the log itself, and what its cards
+    /// name by id is shown as it is now.
     #[graphql(complexity = "READ + child_complexity")]
     async fn board(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The project, `prj_…`")] project: ID,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+        #[graphql(desc = "The board as of this place in the log.")] as_of: Option<Cursor>,
+        #[graphql(desc = "The board as it was recorded by this time.")] at: Option<OffsetDateTime>,
     ) -> Result<Option<Board>> {
+        if let Some(moment) = replay::moment(as_of, at)? {
+            return board::as_of(ctx, &project, moment).await;
+        }
         let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
         let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&project)) else { return Ok(None) };
         let Some(row) = boards::project(snapshot.conn(), tenant, id).await.or_internal()? else { return Ok(None) };

@@ -100,12 +100,20 @@ async fn a_replay_as_of_a_moment_ends_there_and_pages_follow_on_each_other() {
     let positions = |body: &Value| -> Vec<String> {
         body["steps"].as_array().unwrap().iter().map(|step| step["cursor"].as_str().unwrap().to_owned()).collect()
     };
-    for (nth, event) in events.iter().enumerate() {
-        let time = event.recorded_at.format(&Rfc3339).unwrap();
-        let wanted: Vec<_> = events[..=nth].iter().map(|event| cursor(event.position)).collect();
-        for as_of in [cursor(event.position), event.position.to_string(), time] {
+    for event in &events {
+        let place = event.position;
+        let time = event.recorded_at;
+        let upto = |holds: &dyn Fn(&schemas::Recorded) -> bool| -> Vec<_> {
+            events.iter().filter(|event| holds(event)).map(|event| cursor(event.position)).collect()
+        };
+        let by_place = upto(&|event| event.position <= place);
+        // What was recorded together is there together.
+        let by_time = upto(&|event| event.recorded_at <= time);
+        let moments =
+            [(cursor(place), &by_place), (place.to_string(), &by_place), (time.format(&Rfc3339).unwrap(), &by_time)];
+        for (as_of, wanted) in moments {
             let body = get(&api, tenant, &format!("{path}?asOf={as_of}")).await.body;
-            assert_eq!(positions(&body), wanted, "as of {as_of}");
+            assert_eq!(&positions(&body), wanted, "as of {as_of}");
         }
     }
     let before = events[0].position - 1;
@@ -149,4 +157,38 @@ async fn a_question_that_makes_no_sense_or_is_somebody_elses_is_refused() {
     assert_eq!(api.data(stranger, query, json!({ "card": card })).await["cardReplay"], Value::Null);
     let both = "query Q($card: ID!) { cardReplay(card: $card, asOf: \"p0z1\", at: \"2026-01-01T00:00:00Z\") { edges { cursor } } }";
     assert_eq!(api.code(tenant, both, json!({ "card": card })).await, "as_of_invalid");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_as_of_a_moment_is_the_board_that_was_shown_then() {
+    let mut world = World::new(32).await;
+    let tenant = world.tenant().await;
+    let project = world.project(tenant).await;
+    let api = Api::start(&world).await;
+    let now = "query Q($project: ID!, $at: Cursor) { board(project: $project, waitFor: $at) {
+        cursor project { name } lanes { key cards { id title lane rank version updatedAt blockedReason } } } }";
+    let mut shown = Vec::new();
+    let mut cards = Vec::new();
+    for turn in 0..12 {
+        match turn % 4 {
+            0 => cards.push(world.card(tenant, project, &format!("Card {turn}")).await),
+            1 => world.move_card(tenant, cards[turn % cards.len()], "ready").await,
+            2 => world.move_card(tenant, cards[turn % cards.len()], "review").await,
+            _ => world.rename_project(tenant, project, &format!("Name {turn}")).await,
+        }
+        let at = cursor(world.position);
+        let board = api.data(tenant, now, json!({ "project": project, "at": at })).await["board"].clone();
+        assert_eq!(board["cursor"], at);
+        shown.push(board);
+    }
+    let then = now.replace("waitFor", "asOf");
+    for board in &shown {
+        let again = api.data(tenant, &then, json!({ "project": project, "at": board["cursor"] })).await;
+        assert_eq!(&again["board"], board);
+    }
+    let other = world.tenant().await;
+    let foreign = api.data(other, &then, json!({ "project": project, "at": shown[3]["cursor"] })).await;
+    assert_eq!(foreign["board"], Value::Null);
+    let before = api.data(tenant, &then, json!({ "project": project, "at": cursor(1) })).await;
+    assert_eq!(before["board"], Value::Null, "there was no such project yet");
 }
