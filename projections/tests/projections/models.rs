@@ -145,10 +145,13 @@ async fn the_board_as_of_a_position_is_what_was_shown_then() {
     let mut shown = Vec::new();
     for round in 0..4 {
         let card = world.card(tenant, project, &format!("Card {round}")).await;
-        for _ in 0..30 {
-            world.random().await;
-        }
         world.move_card(tenant, card, "ready").await;
+        world.rename_project(tenant, project, &format!("Project {round}")).await;
+        world.provider(tenant).await;
+        world.project(tenant).await;
+        if round == 2 {
+            world.card_act(tenant, card, CardCommand::Archive).await;
+        }
         following.caught_up(&world).await;
         let mut tx = projections::read(&world.log, tenant).await.unwrap();
         let row = board::project(&mut tx, tenant, project).await.unwrap();
