@@ -37,8 +37,10 @@ DECLARE
     new integer;
     moved integer := 0;
 BEGIN
+    -- The partition is ours until the transaction is wholly over: not only has it committed then, everybody also knows of
+    -- a range that it made. The lock on the clock's row alone would go a moment earlier.
+    PERFORM pg_advisory_xact_lock('log.clock'::regclass::oid::integer, at_partition);
     BEGIN
-        -- From here to the commit the partition is ours.
         UPDATE log.clock c SET position = c.position + count WHERE c.partition = at_partition
             RETURNING c.position - count, c.room, c.range_size / 2 INTO head, room, spare;
         IF NOT FOUND THEN
@@ -91,6 +93,9 @@ BEGIN
         PERFORM set_config('synchronous_commit', 'off', true);
     END;
     RETURN QUERY SELECT * FROM log.refused(tenants, commands, fingerprints, types, streams, expected_versions, expected_chains);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'what the log holds refuses an append and does not say why';
+    END IF;
 END $$;
 GRANT EXECUTE ON FUNCTION log.append TO agentworks_app;
 

@@ -22,17 +22,23 @@ pub(crate) async fn prepare_inserts(url: &str) {
     sqlx::query(table).execute(&mut connection).await.unwrap();
 }
 
-/// Bare prepared single-row inserts a second, by `clients` connections of pgbench, of rows like `history::one_event`.
+/// Rows a second by bare prepared single-row inserts of `clients` connections of pgbench, of rows like `history::renames`.
 pub(crate) fn inserts(url: &str, folder: &Path, clients: usize, seconds: u64) -> f64 {
+    inserts_of(1, url, folder, clients, seconds)
+}
+
+/// The same with `rows` rows an insert.
+pub(crate) fn inserts_of(rows: usize, url: &str, folder: &Path, clients: usize, seconds: u64) -> f64 {
     let script = folder.join("insert.sql");
     let payload = format!("{{\"name\":\"{}\"}}", "x".repeat(190));
     let hash = "\\x".to_owned() + &"ab".repeat(32);
     let id = "0190a5d0-ac96-774b-bcce-b302099a8057";
     // No colon may stand before a letter: pgbench would take it for a variable.
-    let insert = format!(
-        "INSERT INTO public.bare VALUES (0, 1, '{id}', '{id}', 'tenant', '{id}', 1, 'TenantRenamed', 1, 'operator-bench', \
-         '{id}', '{id}', NULL, NULL, now(), now(), '{payload}', '{{}}', '{hash}', '{hash}');\n"
+    let row = format!(
+        "(0, 1, '{id}', '{id}', 'tenant', '{id}', 1, 'TenantRenamed', 1, 'operator-bench', '{id}', '{id}', NULL, NULL, \
+         now(), now(), '{payload}', '{{}}', '{hash}', '{hash}')"
     );
+    let insert = format!("INSERT INTO public.bare VALUES {};\n", vec![row; rows].join(", "));
     std::fs::write(&script, insert).unwrap();
     let programs = Command::new("sh")
         .args(["-c", "command -v pgbench || ls /usr/lib/postgresql/*/bin/pgbench | tail -n 1"])
@@ -48,7 +54,7 @@ pub(crate) fn inserts(url: &str, folder: &Path, clients: usize, seconds: u64) ->
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().find(|line| line.starts_with("tps")).unwrap_or_else(|| panic!("{text}{output:?}"));
-    line.split_whitespace().nth(2).unwrap().parse().unwrap()
+    line.split_whitespace().nth(2).unwrap().parse::<f64>().unwrap() * float(rows)
 }
 
 /// Rows a second by `COPY OUT` of the whole of `log.events`, `rows` of them, thrown away as they come.

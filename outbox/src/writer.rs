@@ -23,8 +23,6 @@ use crate::{Append, Appended, LogError, Verdict, crash};
 /// How long a statement may take before its connection counts as lost. The server gives up first.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SERVER_PATIENCE: &str = "15s";
-/// How often a group is sent that was refused although nothing stands in its way any more.
-const TRIES: usize = 5;
 
 /// The way to the writer task of one partition. The task ends when this is dropped.
 #[derive(Debug)]
@@ -80,29 +78,22 @@ impl Task {
     async fn run(mut self) {
         while let Some(group) = self.lanes.next_group().await {
             metrics::histogram!("agentworks_append_group_size").record(u32::try_from(group.len()).unwrap_or(u32::MAX));
+            let several = group.len() > 1;
             self.write(group).await;
-            // Whoever was answered and has more to say says it now, and is not one group late.
-            tokio::task::yield_now().await;
+            if several {
+                // Whoever was answered and has more to say says it now, and is not one group late.
+                tokio::task::yield_now().await;
+            }
         }
     }
 
     /// Answers every append of a group.
     async fn write(&mut self, group: Vec<Waiting>) {
-        let mut tries = 0;
         let mut groups = vec![group];
         while let Some(group) = groups.pop() {
             match self.send(&group).await {
                 Ok(Answer::Stored { before }) => self.stored(group, before),
-                Ok(Answer::Refused(refusals)) if refusals.is_empty() && tries == TRIES => {
-                    fail(
-                        group,
-                        &LogError::from(sqlx::Error::Protocol("log.append refuses and gives no reason".to_owned())),
-                    );
-                }
-                Ok(Answer::Refused(refusals)) => {
-                    tries += usize::from(refusals.is_empty());
-                    groups.extend(self.refused(group, refusals));
-                }
+                Ok(Answer::Refused(refusals)) => groups.extend(self.refused(group, refusals)),
                 Err(error) if group.len() > 1 && !lost(&error) => {
                     tracing::warn!(partition = self.partition, appends = group.len(), %error, "a group of appends failed; trying each alone");
                     groups.extend(group.into_iter().rev().map(|waiting| vec![waiting]));

@@ -226,3 +226,6 @@ impl Drop for Caller<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,8 +23,7 @@ pub(super) enum Answer {
         /// The position before the group's first event.
         before: i64,
     },
-    /// Nothing is stored, because of these: their places in the group, in order, and their verdicts. None when what stood in
-    /// the way has gone since.
+    /// Nothing is stored, because of these: their places in the group, in order, and their verdicts.
     Refused(Vec<(usize, Verdict)>),
 }
 

@@ -75,6 +75,18 @@ impl Database {
         database
     }
 
+    /// One as it was before a migration, and without partitions.
+    pub(crate) async fn before(version: i64) -> Self {
+        let database = Self::empty().await;
+        let roles = include_str!("../../../../migrations/roles.sql");
+        sqlx::raw_sql(roles).execute(&mut database.admin().await).await.unwrap();
+        let mut migrator = sqlx::migrate!("../migrations");
+        migrator.migrations.to_mut().retain(|migration| migration.version < version);
+        migrator.dangerous_set_table_name("log.migrations");
+        migrator.run(&mut database.in_role("agentworks_owner").await).await.unwrap();
+        database
+    }
+
     /// Its address for another user.
     pub(crate) fn url_of(&self, user: &str) -> String {
         url(user, &self.name)
