@@ -29,7 +29,7 @@ CREATE FUNCTION log.append(
 #variable_conflict use_column
 DECLARE
     count integer := cardinality(ids);
-    nothing bytea := decode(repeat('00', 32), 'hex');
+    nothing CONSTANT bytea := '\x0000000000000000000000000000000000000000000000000000000000000000';
     at timestamptz;
     head bigint;
     room bigint;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::tenant::Tenant;
+use futures::FutureExt as _;
 use futures::future::join_all;
 use outbox::{Append, Appended, Log, LogError, Verdict};
 use schemas::evidence::{Hash, link};
@@ -265,4 +266,19 @@ async fn partitions_have_their_own_positions() {
         assert_eq!(answer.position, *head);
     }
     assert!(matches!(log.head(4).await, Err(LogError::Partition(4))));
+}
+
+#[tokio::test]
+async fn a_tenant_that_floods_waits_behind_itself() {
+    let database = Database::with(1).await;
+    let log = connect(&database).await;
+    let (busy, quiet) = (tenant(), tenant());
+    // On one thread: all have come before the writer's task runs.
+    let flood = join_all((0..3_000).map(|_| log.append(first(busy, uuid(), 1))));
+    let mut flood = Box::pin(tokio::task::unconstrained(flood));
+    assert!(flood.as_mut().now_or_never().is_none());
+    let (flood, other) = tokio::join!(flood, log.append(first(quiet, uuid(), 1)));
+    assert_eq!(stored(other.unwrap()).position, 2);
+    let positions: Vec<_> = flood.into_iter().map(|verdict| stored(verdict.unwrap()).position).collect();
+    assert!(positions.is_sorted() && positions.last() == Some(&3_001));
 }
