@@ -45,7 +45,7 @@ fn append(tenant: TenantId, stream: u128, command: u128, payload: &str) -> Seale
 }
 
 /// The tenant and the stream of each append of the next group.
-async fn group(lanes: &Lanes) -> Vec<(u128, u128)> {
+fn group(lanes: &Lanes) -> Vec<(u128, u128)> {
     let group = lanes.next_group().now_or_never().flatten().unwrap_or_default();
     let name = |waiting: &Waiting| {
         let append = &waiting.sealed.append;
@@ -69,7 +69,7 @@ async fn a_flood_of_one_tenant_leaves_the_others_their_turns() {
     let lanes = Lanes::new();
     let flood = callers(&lanes, (0..5_000).map(|n| append(tenant(1), n, n, "{}")));
     let others = callers(&lanes, (2..12).map(|n| append(tenant(n), 0, 0, "{}")));
-    let group = group(&lanes).await;
+    let group = group(&lanes);
     assert_eq!(group.len(), MAX_GROUP);
     let expected: Vec<_> = (1..12).map(|tenant| (tenant, 0)).collect();
     assert_eq!(group[..11], expected);
@@ -89,7 +89,7 @@ async fn what_waits_is_bounded_and_the_rest_waits_outside() {
     assert_eq!(total(&lanes), ALL_LANES);
     drop((flood, crowd));
     // Whoever has gone away wants no answer; what it sent is still taken, and then nothing is left.
-    while !group(&lanes).await.is_empty() {}
+    while !group(&lanes).is_empty() {}
     assert!(lanes.state().lanes.is_empty());
     assert_eq!(lanes.room.available_permits(), ALL_LANES);
 }
@@ -99,10 +99,10 @@ async fn a_stream_and_a_command_stand_in_a_group_once_and_keep_their_order() {
     let lanes = Lanes::new();
     let of = |stream, command| append(tenant(1), stream, command, "{}");
     let waiting = callers(&lanes, [of(1, 1), of(1, 2), of(1, 3), of(2, 1), of(3, 4)].into_iter());
-    assert_eq!(group(&lanes).await, [(1, 1), (1, 3)]);
-    assert_eq!(group(&lanes).await, [(1, 1), (1, 2)]);
-    assert_eq!(group(&lanes).await, [(1, 1)]);
-    assert_eq!(group(&lanes).await, []);
+    assert_eq!(group(&lanes), [(1, 1), (1, 3)]);
+    assert_eq!(group(&lanes), [(1, 1), (1, 2)]);
+    assert_eq!(group(&lanes), [(1, 1)]);
+    assert_eq!(group(&lanes), []);
     drop(waiting);
 }
 
@@ -112,11 +112,11 @@ async fn a_large_append_has_its_turn_too() {
     let large = "x".repeat(MAX_GROUP_BYTES);
     let small = callers(&lanes, (0..10).map(|n| append(tenant(1), n, n, "{}")));
     let big = callers(&lanes, (0..2).map(|n| append(tenant(2), n, n, &large)));
-    assert_eq!(group(&lanes).await, [(1, 0)]);
-    assert_eq!(group(&lanes).await, [(2, 0)]);
-    assert_eq!(group(&lanes).await, [(1, 1)]);
-    assert_eq!(group(&lanes).await, [(2, 1)]);
-    assert_eq!(group(&lanes).await.len(), 8);
+    assert_eq!(group(&lanes), [(1, 0)]);
+    assert_eq!(group(&lanes), [(2, 0)]);
+    assert_eq!(group(&lanes), [(1, 1)]);
+    assert_eq!(group(&lanes), [(2, 1)]);
+    assert_eq!(group(&lanes).len(), 8);
     drop((small, big));
 }
 
