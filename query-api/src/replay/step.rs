@@ -3,6 +3,7 @@
 use async_graphql::{ID, Object, SimpleObject};
 use domain::card::Card;
 use domain::id::{CardKind, RunKind};
+use outbox::evidence::Inclusion;
 use schemas::{Cursor, Recorded};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -100,6 +101,32 @@ pub(crate) struct Evidence {
     pub(super) digest: String,
     /// SHA-256 of the stream's chain before and the digest, hexadecimal.
     pub(super) chain: String,
+    /// The proof that the event stands in the tenant's log under the newest checkpoint; absent while none covers it, some
+    /// seconds after it was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) proof: Option<Proof>,
+}
+
+/// The proof that an event stands in the tenant's Merkle log (RFC 9162).
+#[derive(Debug, Clone, Serialize, ToSchema, SimpleObject)]
+#[graphql(name = "ReplayProof")]
+pub(crate) struct Proof {
+    /// The event's leaf, from 0. The leaf is made of the digest.
+    pub(super) index: String,
+    /// The size of the tree, which a checkpoint signs.
+    pub(super) tree_size: String,
+    /// The hashes beside the way from the leaf to the root, from below, hexadecimal.
+    pub(super) path: Vec<String>,
+}
+
+impl From<Inclusion> for Proof {
+    fn from(inclusion: Inclusion) -> Self {
+        Self {
+            index: inclusion.index.to_string(),
+            tree_size: inclusion.size.to_string(),
+            path: inclusion.path.iter().map(ToString::to_string).collect(),
+        }
+    }
 }
 
 impl CardAt {
@@ -121,7 +148,7 @@ impl CardAt {
 }
 
 impl Step {
-    pub(super) fn of(event: &Recorded, card: Option<CardAt>) -> Self {
+    pub(super) fn of(event: &Recorded, card: Option<CardAt>, proof: Option<Inclusion>) -> Self {
         let metadata = &event.metadata;
         Self {
             cursor: Cursor { partition: event.partition, position: event.position },
@@ -142,7 +169,11 @@ impl Step {
             recorded_at: event.recorded_at,
             payload: event.payload.clone(),
             card,
-            evidence: Evidence { digest: event.digest.to_string(), chain: event.chain.to_string() },
+            evidence: Evidence {
+                digest: event.digest.to_string(),
+                chain: event.chain.to_string(),
+                proof: proof.map(Proof::from),
+            },
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Walks a card's history.
 
+use std::collections::BTreeMap;
+
 use domain::card::Card;
 use domain::{CardId, Decider as _, TenantId};
+use outbox::evidence::{self, Inclusion};
 use outbox::{Log, LogError};
 use projections::card_history;
 use schemas::Cursor;
@@ -42,6 +45,8 @@ pub(crate) struct Replay {
     /// Give it as `after` for what follows; null when this is the end.
     #[schema(value_type = Option<String>)]
     pub(crate) next: Option<Cursor>,
+    /// The newest signed checkpoint of the tenant's log (a C2SP signed note), which the proofs of the steps lead to.
+    pub(crate) checkpoint: Option<String>,
 }
 
 /// Why there is no answer.
@@ -104,9 +109,32 @@ pub(crate) async fn walk(
         return Ok(None);
     }
     let events = log.read_at(tenant, &positions).await?;
-    let steps: Vec<Step> = events.iter().map(|event| Step::of(event, states.after(event.position))).collect();
+    let (checkpoint, mut proofs) = proofs(log, tenant, &positions).await?;
+    let steps: Vec<Step> = events
+        .iter()
+        .map(|event| Step::of(event, states.after(event.position), proofs.remove(&event.position)))
+        .collect();
     let next = steps.last().filter(|_| more).map(|step| step.cursor);
-    Ok(Some(Replay { card, as_of: Cursor { partition, position: upto }, steps, next }))
+    Ok(Some(Replay { card, as_of: Cursor { partition, position: upto }, steps, next, checkpoint }))
+}
+
+/// The tenant's newest checkpoint, and the proofs of those of the events at `positions` that it covers.
+async fn proofs(
+    log: &Log,
+    tenant: TenantId,
+    positions: &[i64],
+) -> Result<(Option<String>, BTreeMap<i64, Inclusion>), Unanswered> {
+    let mut tx = log.tenant_read(tenant).await?;
+    let Some((size, note)) = evidence::checkpoint(&mut tx, tenant).await? else {
+        return Ok((None, BTreeMap::new()));
+    };
+    let mut proofs = BTreeMap::new();
+    for position in positions {
+        if let Some(proof) = evidence::inclusion(&mut tx, tenant, *position, size).await? {
+            proofs.insert(*position, proof);
+        }
+    }
+    Ok((Some(note), proofs))
 }
 
 /// What the card was after each of its own events.

@@ -194,7 +194,7 @@ impl Query {
         #[graphql(desc = "The history as it was recorded by this time.")] at: Option<OffsetDateTime>,
         #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
         #[graphql(desc = "Only what stands after this edge's cursor.")] after: Option<String>,
-    ) -> Result<Option<Connection<String, Step>>> {
+    ) -> Result<Option<Connection<String, Step, replay::Signed>>> {
         replay::replay(ctx, &card, replay::Wanted { as_of, at, first, after }).await
     }
 

@@ -1,7 +1,7 @@
 //! A card's history as auditors ask for it.
 
 use async_graphql::connection::{Connection, Edge};
-use async_graphql::{Context, Error, ID, Result};
+use async_graphql::{Context, Error, ID, Result, SimpleObject};
 use time::OffsetDateTime;
 
 use super::page;
@@ -17,6 +17,14 @@ pub(super) struct Wanted {
     pub(super) at: Option<OffsetDateTime>,
     pub(super) first: Option<i32>,
     pub(super) after: Option<String>,
+}
+
+/// What the proofs of a page's steps lead to.
+#[derive(SimpleObject)]
+pub(super) struct Signed {
+    /// The newest signed checkpoint of the tenant's log (a C2SP signed note), which the proofs of the steps lead to; null
+    /// while there is none.
+    checkpoint: Option<String>,
 }
 
 /// The moment that is meant; now when none is named.
@@ -40,13 +48,14 @@ pub(super) fn no_moment(why: NoMoment) -> Error {
 }
 
 /// A part of the card's history; `None` when there is no such card.
-pub(super) async fn replay(ctx: &Context<'_>, card: &ID, wanted: Wanted) -> Result<Option<Connection<String, Step>>> {
+pub(super) async fn replay(ctx: &Context<'_>, card: &ID, wanted: Wanted) -> Result<Option<Connection<String, Step, Signed>>> {
     let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
     let after = wanted.after.map(|text| text.parse().map_err(|_| cursor_invalid())).transpose()?;
     let page = Page { after, as_of: moment(wanted.as_of, wanted.at)?, limit: page::size(wanted.first)? };
     let Some(card) = named(card) else { return Ok(None) };
     let Some(replay) = walk(reading, viewer.tenant, card, page).await.map_err(unanswered)? else { return Ok(None) };
-    let mut connection = Connection::new(after.is_some(), replay.next.is_some());
+    let signed = Signed { checkpoint: replay.checkpoint };
+    let mut connection = Connection::with_additional_fields(after.is_some(), replay.next.is_some(), signed);
     connection.edges.extend(replay.steps.into_iter().map(|step| Edge::new(step.cursor.to_string(), step)));
     Ok(Some(connection))
 }
