@@ -39,9 +39,9 @@ BEGIN
     END IF;
     SELECT * INTO snapshot FROM log.snapshots c
     WHERE c.stream = of_stream AND c.tenant = of_tenant AND c.type = of_type AND c.form = of_form
-        AND c.position BETWEEN now.first_position AND now.position
-        AND EXISTS (SELECT FROM log.events e WHERE e.partition = at_partition AND e.position = c.position
-            AND e.tenant = c.tenant AND e.stream = c.stream AND e.version = c.version AND e.chain = c.chain);
+        AND ((c.version, c.position, c.chain) = (now.version, now.position, now.chain)
+            OR EXISTS (SELECT FROM log.events e WHERE e.partition = at_partition AND e.position = c.position
+                AND e.tenant = c.tenant AND e.stream = c.stream AND e.version = c.version AND e.chain = c.chain));
     RETURN QUERY SELECT NULL::text, NULL::integer, snapshot.state, NULL::uuid,
         now.version, now.position, now.chain, snapshot.version, snapshot.digest;
     RETURN QUERY

@@ -92,6 +92,8 @@ pub struct Bus {
 pub struct Log {
     /// Parts with their own order.
     pub partitions: u16,
+    /// Events that a load folds before it leaves a snapshot.
+    pub snapshot_events: usize,
     /// What hot aggregates may take in memory.
     pub memory_bytes: usize,
 }

@@ -242,7 +242,7 @@ impl Parts {
         let log = Log::connect(&settings)
             .await
             .context("the log cannot be opened in the database of database.url (DATABASE_URL)")?;
-        let log = with_archive(log, config)?;
+        let log = with_archive(log, config)?.snapshot_after(config.log.snapshot_events);
         let max_bytes = i64::try_from(config.bus.max_bytes).unwrap_or(i64::MAX);
         let bus = Bus::connect(servers.bus.expose_secret(), max_bytes).await?;
         let progress = Progress::start(log.clone(), Some(bus.clone()), &WATCHED, stop.clone());

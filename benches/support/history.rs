@@ -94,7 +94,7 @@ fn project_created(workspace: WorkspaceId) -> ProjectEvent {
     })
 }
 
-fn card(project: ProjectId, number: usize) -> Vec<CardEvent> {
+pub(crate) fn card(project: ProjectId, number: usize) -> Vec<CardEvent> {
     let rank = Rank::end(OffsetDateTime::now_utc());
     let created = CardEvent::Created(CardCreated {
         project,

@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 pub trait Decider: Default + Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The aggregate's name in the log and on the bus, such as `card`.
     const TYPE: &'static str;
+    /// The form of the state: one more whenever its fields, or what [`Decider::evolve`] makes of an event, change. What
+    /// was kept in another form (a snapshot) is then ignored. `schemas/tests/states.rs` notices.
+    const STATE: i32;
     /// What may be asked of it.
     type Command: Debug + Send + Sync + 'static;
     /// What may have happened to it.

@@ -15,6 +15,8 @@ pub const POINTS: &[(&str, &str)] = &[
     ("command.stored", "a command's events are in the log; its caller has no answer"),
     ("append.sending", "a group of appends is gathered; the database has not heard of it"),
     ("append.committed", "a group of appends is committed; nobody knows"),
+    ("snapshot.cut", "a snapshot was cut; it is not written"),
+    ("snapshot.written", "a snapshot is written; nobody knows"),
     ("relay.leased", "the relay's lease is taken or renewed; nothing was done under it"),
     ("relay.sending", "an event was read from the log; it is not published"),
     ("relay.sent", "an event is on its way to the stream; the server has not acknowledged it"),

@@ -19,6 +19,7 @@ mod moment;
 pub mod progress;
 mod read;
 pub mod relay;
+mod snapshot;
 pub mod store;
 pub mod tail;
 pub mod trace;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::append::Sealed;
 use crate::archive::Archive;
+use crate::snapshot::{self, Snapshots};
 use crate::writer::Writer;
 use crate::{Append, LogError, Verdict};
 
@@ -46,6 +47,8 @@ impl fmt::Debug for LogSettings {
 pub struct Log {
     app: PgPool,
     worker: PgPool,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) snapshot_events: usize,
     /// One a partition.
     writers: Arc<[Writer]>,
     /// Where archived ranges are, when that is known.
@@ -68,7 +71,15 @@ impl Log {
         let app_options = as_role(&options, "agentworks_app");
         let app = pool(settings, app_options.clone()).await?;
         let writers = (0..partitions).map(|p| Writer::start(app_options.clone(), p, settings.notify)).collect();
-        Ok(Self { app, worker, writers, archive: None })
+        let snapshots = Snapshots::start(worker.clone());
+        Ok(Self { app, worker, snapshots, snapshot_events: snapshot::EVERY, writers, archive: None })
+    }
+
+    /// The same, where a load leaves a snapshot after so many events instead of 50.
+    #[must_use]
+    pub fn snapshot_after(mut self, events: usize) -> Self {
+        self.snapshot_events = events.max(1);
+        self
     }
 
     /// Connections in role `agentworks_app`: every read is under row-level security.

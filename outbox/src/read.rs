@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::log::{begin, set_tenant};
-use crate::{Appended, Log, LogError};
+use crate::{Appended, Log, LogError, snapshot};
 
 /// An aggregate as the log has it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,36 +49,87 @@ macro_rules! events {
     };
 }
 
+/// The columns of `log.load`. The first row has where the stream is, and its snapshot; the others an event each.
+const EVENT_TYPE: usize = 0;
+const EVENT_VERSION: usize = 1;
+const PAYLOAD: usize = 2;
+const ID: usize = 3;
+const VERSION: usize = 4;
+const POSITION: usize = 5;
+const CHAIN: usize = 6;
+const CUT: usize = 7;
+const DIGEST: usize = 8;
+/// The form that no snapshot has.
+const NO_FORM: i32 = 0;
+
 impl Log {
-    /// The aggregate's state, in one round trip. A stream of another aggregate or another tenant looks like none.
+    /// The aggregate's state, in one round trip: its snapshot, when it has one that holds, and the events since. A stream
+    /// of another aggregate or another tenant looks like none.
     ///
     /// # Errors
     /// [`LogError::Database`]; [`LogError::Decode`] or [`LogError::Row`] when an event makes no sense to this release.
     pub async fn load<A: Decider>(&self, tenant: TenantId, stream: Uuid) -> Result<Loaded<A>, LogError> {
-        let rows = sqlx::query(
-            "SELECT id, version, position, chain, event_type, event_version, payload::text FROM log.load($1, $2, $3, $4)",
+        let rows = self.rows(tenant, A::TYPE, stream, A::STATE).await?;
+        let Some((head, events)) = rows.split_first() else { return Ok(Loaded::default()) };
+        let Some(cut) = head.try_get::<Option<i64>, _>(CUT)? else {
+            return self.folded(tenant, stream, (A::default(), 0), head, events).await;
+        };
+        if let Some(state) = snapshot::read(tenant, stream, cut, text(head, PAYLOAD)?, head.try_get(DIGEST)?) {
+            return self.folded(tenant, stream, (state, cut), head, events).await;
+        }
+        tracing::warn!(%stream, aggregate = A::TYPE, version = cut, "a snapshot is damaged; it is not used");
+        let rows = self.rows(tenant, A::TYPE, stream, NO_FORM).await?;
+        let Some((head, events)) = rows.split_first() else { return Ok(Loaded::default()) };
+        self.folded(tenant, stream, (A::default(), 0), head, events).await
+    }
+
+    async fn rows(
+        &self,
+        tenant: TenantId,
+        aggregate_type: &str,
+        stream: Uuid,
+        form: i32,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        sqlx::query(
+            "SELECT event_type, event_version, payload, id, version, position, chain, cut, digest \
+             FROM log.load($1, $2, $3, $4, $5)",
         )
         .bind(self.partition_of(tenant))
         .bind(tenant.uuid())
-        .bind(A::TYPE)
+        .bind(aggregate_type)
         .bind(stream)
+        .bind(form)
         .fetch_all(self.app_pool())
-        .await?;
-        let whole = rows.first().map(|first| first.try_get::<i64, _>("version")).transpose()? == Some(1);
-        if !whole {
-            return self.load_archived(tenant, stream).await;
+        .await
+    }
+
+    /// What `events` make of a state at a version. Many leave a snapshot.
+    async fn folded<A: Decider>(
+        &self,
+        tenant: TenantId,
+        stream: Uuid,
+        (mut state, cut): (A, i64),
+        head: &PgRow,
+        events: &[PgRow],
+    ) -> Result<Loaded<A>, LogError> {
+        let version: i64 = head.try_get(VERSION)?;
+        if i64::try_from(events.len()).is_ok_and(|count| cut + count != version) {
+            // The others are in the archive.
+            let loaded = self.load_archived(tenant, stream).await?;
+            self.snapshots.take(tenant, stream, &loaded);
+            return Ok(loaded);
         }
-        let mut loaded = Loaded::<A>::default();
-        for row in &rows {
-            let name: &str = row.try_get("event_type")?;
-            let event = schemas::event::decode_payload::<A>(name, event_version(row)?, row.try_get("payload")?)
+        for row in events {
+            let version: i32 = row.try_get(EVENT_VERSION)?;
+            let version = u16::try_from(version).map_err(|_| LogError::Row(format!("event version {version}")))?;
+            let event = schemas::event::decode_payload::<A>(row.try_get(EVENT_TYPE)?, version, text(row, PAYLOAD)?)
                 .map_err(|source| decode_error(row, source))?;
-            loaded.state.evolve(&event);
+            state.evolve(&event);
         }
-        if let Some(last) = rows.last() {
-            loaded.version = last.try_get("version")?;
-            loaded.position = last.try_get("position")?;
-            loaded.chain = Hash(hash(last.try_get("chain")?)?);
+        let loaded =
+            Loaded { state, version, position: head.try_get(POSITION)?, chain: Hash(hash(head.try_get(CHAIN)?)?) };
+        if events.len() >= self.snapshot_events {
+            self.snapshots.take(tenant, stream, &loaded);
         }
         Ok(loaded)
     }
@@ -260,6 +311,11 @@ fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
     })
 }
 
+/// The text of a JSON value, as the database sent it.
+fn text(row: &PgRow, column: usize) -> Result<&str, LogError> {
+    row.try_get_raw(column)?.as_str().map_err(|error| LogError::Row(error.to_string()))
+}
+
 fn event_version(row: &PgRow) -> Result<u16, LogError> {
     let version: i32 = row.try_get("event_version")?;
     u16::try_from(version).map_err(|_| LogError::Row(format!("event version {version}")))
@@ -270,7 +326,7 @@ pub(crate) fn hash(bytes: &[u8]) -> Result<[u8; 32], LogError> {
 }
 
 fn decode_error(row: &PgRow, source: domain::DecodeError) -> LogError {
-    match row.try_get("id") {
+    match row.try_get(ID) {
         Ok(id) => LogError::Decode { event: EventId::from_uuid(id), source: Arc::new(source) },
         Err(error) => error.into(),
     }

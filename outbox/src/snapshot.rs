@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{Loaded, LogError, crash};
 
-/// Events that a load folds before it leaves a snapshot.
+/// Events that a load folds before it leaves a snapshot, unless told otherwise.
 pub(crate) const EVERY: usize = 50;
 /// Snapshots that may wait to be written; more are not taken.
 const QUEUE: usize = 64;

@@ -42,6 +42,8 @@ pub(crate) const CRASHES: &[Crash] = &[
     on_the_way("command.stored", 100),
     on_the_way("append.sending", 80),
     on_the_way("append.committed", 80),
+    on_the_way("snapshot.cut", 3),
+    on_the_way("snapshot.written", 3),
     on_the_way("relay.leased", 2),
     on_the_way("relay.sending", 100),
     on_the_way("relay.sent", 100),

@@ -89,6 +89,7 @@ impl World {
         command.env("AGENTWORKS_SECRETS__MASTER_KEY_FILE", self.config().master_key_file());
         command.env("AGENTWORKS_HTTP__ADDRESS", format!("127.0.0.1:{port}"));
         command.env("AGENTWORKS_WORKERS__LEASE_SECONDS", "3");
+        command.env("AGENTWORKS_LOG__SNAPSHOT_EVENTS", "2");
         if let Some((point, nth)) = start.crash {
             command.env("AGENTWORKS_CRASH__AT", format!("{point}:{nth}"));
         }

@@ -89,6 +89,7 @@ impl Card {
 
 impl Decider for Card {
     const TYPE: &'static str = "card";
+    const STATE: i32 = 1;
     type Command = CardCommand;
     type Event = CardEvent;
     type Refusal = CardRefusal;

@@ -72,6 +72,7 @@ pub enum Phase {
 
 impl Decider for Environment {
     const TYPE: &'static str = "environment";
+    const STATE: i32 = 1;
     type Command = EnvironmentCommand;
     type Event = EnvironmentEvent;
     type Refusal = EnvironmentRefusal;

@@ -87,6 +87,7 @@ impl Project {
 
 impl Decider for Project {
     const TYPE: &'static str = "project";
+    const STATE: i32 = 1;
     type Command = ProjectCommand;
     type Event = ProjectEvent;
     type Refusal = ProjectRefusal;

@@ -70,6 +70,7 @@ pub enum Provider {
 
 impl Decider for Provider {
     const TYPE: &'static str = "provider";
+    const STATE: i32 = 1;
     type Command = ProviderCommand;
     type Event = ProviderEvent;
     type Refusal = ProviderRefusal;

@@ -113,6 +113,7 @@ impl Run {
 
 impl Decider for Run {
     const TYPE: &'static str = "run";
+    const STATE: i32 = 1;
     type Command = RunCommand;
     type Event = RunEvent;
     type Refusal = RunRefusal;

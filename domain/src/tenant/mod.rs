@@ -42,6 +42,7 @@ impl Tenant {
 
 impl Decider for Tenant {
     const TYPE: &'static str = "tenant";
+    const STATE: i32 = 1;
     type Command = TenantCommand;
     type Event = TenantEvent;
     type Refusal = TenantRefusal;

@@ -35,6 +35,7 @@ pub enum Workspace {
 
 impl Decider for Workspace {
     const TYPE: &'static str = "workspace";
+    const STATE: i32 = 1;
     type Command = WorkspaceCommand;
     type Event = WorkspaceEvent;
     type Refusal = WorkspaceRefusal;

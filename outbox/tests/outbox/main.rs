@@ -14,5 +14,6 @@ mod parking;
 mod progress;
 mod ranges;
 mod relay;
+mod snapshot;
 mod store;
 mod support;
