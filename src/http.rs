@@ -252,7 +252,7 @@ async fn observe(mut request: Request, next: Next) -> Response {
     let mut response = next.run(request).instrument(span.clone()).await;
 
     let (status, seconds) = (response.status(), started.elapsed().as_secs_f64());
-    span.record("http.response.status_code", status.as_u16());
+    outbox::trace::note(&span, "http.response.status_code", i64::from(status.as_u16()));
     span.in_scope(|| {
         if status.is_server_error() {
             span.record("otel.status_code", "ERROR");
@@ -289,7 +289,6 @@ fn span(request: &Request, route: &str, id: &HeaderValue) -> Span {
         otel.status_code = Empty,
         http.request.method = method,
         http.route = route,
-        http.response.status_code = Empty,
         request_id = id.to_str().unwrap_or_default(),
     );
     let caller =

@@ -8,7 +8,7 @@ use metrics::counter;
 use outbox::{Aggregates, Append, Appended, Loaded, Log, LogError, MemorySettings, NewEvent, Verdict, crash, trace};
 use ring::digest;
 use schemas::{Cursor, Metadata};
-use tracing::{Instrument as _, Span, field};
+use tracing::{Instrument as _, Span};
 use uuid::Uuid;
 
 use crate::facts::{BoardFacts, Facts, Memory};
@@ -132,11 +132,8 @@ impl Dispatcher {
             otel.name = ask.name(),
             command.name = ask.name(),
             command.id = %request.command,
-            command.outcome = field::Empty,
             tenant.id = %caller.tenant,
             actor.id = %caller.actor,
-            stream.id = field::Empty,
-            stream.version = field::Empty,
         );
         // A command from inside continues its request's span by itself.
         if trace::current().is_none() {
@@ -150,10 +147,10 @@ impl Dispatcher {
                 Err(error) => error.code(),
             };
             let span = Span::current();
-            span.record("command.outcome", outcome);
+            trace::note(&span, "command.outcome", outcome);
             if let Ok(answer) = &result {
-                span.record("stream.id", field::display(answer.stream));
-                span.record("stream.version", answer.version);
+                trace::note(&span, "stream.id", answer.stream.to_string());
+                trace::note(&span, "stream.version", answer.version);
             }
             counter!("agentworks_commands_total", "command" => ask.name(), "outcome" => outcome).increment(1);
             result

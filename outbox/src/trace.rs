@@ -35,6 +35,12 @@ pub fn continue_from(span: &Span, traceparent: Option<&str>) {
     }
 }
 
+/// Adds to a span what is known of it only later, where it is exported. (`Span::record` would also write the span's
+/// fields for log lines anew each time, which costs more than most of what is done in it.)
+pub fn note(span: &Span, key: &'static str, value: impl Into<opentelemetry::Value>) {
+    span.set_attribute(key, value);
+}
+
 /// The current span as a `traceparent`, when it is traced.
 pub fn current() -> Option<String> {
     let context = Span::current().context();
