@@ -19,10 +19,13 @@ mod moment;
 pub mod progress;
 mod read;
 pub mod relay;
+pub mod replay;
+mod row;
 mod snapshot;
 pub mod store;
 pub mod tail;
 pub mod trace;
+mod wake;
 mod writer;
 
 pub use aggregates::{Aggregates, MemorySettings};
