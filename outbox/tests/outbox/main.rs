@@ -15,5 +15,7 @@ mod progress;
 mod ranges;
 mod relay;
 mod snapshot;
+mod replay;
 mod store;
+mod storm;
 mod support;
