@@ -8,6 +8,7 @@
 mod checker;
 mod listen;
 mod load;
+mod nemesis;
 mod records;
 mod scenario;
 mod world;
@@ -16,6 +17,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use checker::selftest;
+use nemesis::NEMESES;
 use scenario::{CRASHES, Crash, die_again_and_again, only, seed};
 
 #[test]
@@ -71,6 +73,12 @@ async fn the_whole_matrix() {
         let outcome = die_again_and_again(crash.point, seed, &[crash, crash], false).await;
         println!("{outcome}");
         outcomes.push(outcome);
+    }
+    for nemesis in NEMESES.iter().filter(|nemesis| wanted(nemesis.name)) {
+        if let Some(outcome) = nemesis.befall(seed).await {
+            println!("{outcome}");
+            outcomes.push(outcome);
+        }
     }
     assert!(!outcomes.is_empty(), "there is no scenario {only:?}");
     println!("\n{} scenarios:", outcomes.len());
