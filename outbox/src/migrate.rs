@@ -25,12 +25,18 @@ pub async fn run(url: &str, partitions: i32) -> Result<(), LogError> {
 
     // From here on as the owner of it all, whoever connects.
     let mut owner = owner(url).await?;
-    let mut migrator = sqlx::migrate!("../migrations");
-    migrator.dangerous_set_table_name("log.migrations");
-    migrator.run(&mut owner).await?;
+    numbered().run(&mut owner).await?;
     set_partitions(&mut owner, partitions).await?;
     owner.close().await?;
     Ok(())
+}
+
+/// The numbered migrations, run in role `agentworks_owner` after the roles and schemas are there.
+#[doc(hidden)]
+pub fn numbered() -> sqlx::migrate::Migrator {
+    let mut migrator = sqlx::migrate!("../migrations");
+    migrator.dangerous_set_table_name("log.migrations");
+    migrator
 }
 
 /// A connection in role `agentworks_owner`, which may do everything to our schemas.

@@ -11,7 +11,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::log::{begin, set_tenant};
-use crate::row::{self, events, recorded};
+use crate::row::{events, recorded};
 use crate::{Appended, Log, LogError, snapshot};
 
 /// An aggregate as the log has it.

@@ -48,7 +48,11 @@ pub(super) fn no_moment(why: NoMoment) -> Error {
 }
 
 /// A part of the card's history; `None` when there is no such card.
-pub(super) async fn replay(ctx: &Context<'_>, card: &ID, wanted: Wanted) -> Result<Option<Connection<String, Step, Signed>>> {
+pub(super) async fn replay(
+    ctx: &Context<'_>,
+    card: &ID,
+    wanted: Wanted,
+) -> Result<Option<Connection<String, Step, Signed>>> {
     let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
     let after = wanted.after.map(|text| text.parse().map_err(|_| cursor_invalid())).transpose()?;
     let page = Page { after, as_of: moment(wanted.as_of, wanted.at)?, limit: page::size(wanted.first)? };

@@ -80,9 +80,8 @@ impl Database {
         let database = Self::empty().await;
         let roles = include_str!("../../../../migrations/roles.sql");
         sqlx::raw_sql(roles).execute(&mut database.admin().await).await.unwrap();
-        let mut migrator = sqlx::migrate!("../migrations");
+        let mut migrator = outbox::migrate::numbered();
         migrator.migrations.to_mut().retain(|migration| migration.version < version);
-        migrator.dangerous_set_table_name("log.migrations");
         migrator.run(&mut database.in_role("agentworks_owner").await).await.unwrap();
         database
     }
