@@ -59,6 +59,11 @@ impl Ahead {
         Ok(page)
     }
 
+    /// Whether the last page was a full one, so that there may be more.
+    pub(crate) const fn more(&self) -> bool {
+        self.next.is_some()
+    }
+
     fn grow(&mut self, page: &[Recorded]) {
         let bytes: usize = page.iter().map(|event| event.payload.get().len() + OVERHEAD).sum();
         let fit = BYTES / (bytes / page.len()).max(1);

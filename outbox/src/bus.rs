@@ -13,6 +13,8 @@ use schemas::subject;
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Messages that wait for a slow reader before the client drops more of them: the log has them, memory has not.
 const BUFFERED: usize = 4_096;
+/// More messages than ever wait for their acknowledgement at once.
+const MANY: usize = 1 << 24;
 /// The oldest server that everything works on.
 const OLDEST: (i64, i64, i64) = (2, 9, 0);
 
@@ -60,7 +62,8 @@ impl Bus {
         let jetstream = jetstream::ContextBuilder::new()
             .timeout(Duration::from_secs(5))
             .ack_timeout(Duration::from_secs(5))
-            .max_ack_inflight(crate::relay::WINDOW * 2)
+            // Each relay bounds its own; a bound for all of them together would have them wait for each other.
+            .max_ack_inflight(MANY)
             .build(client.clone());
         let bus = Self { client, jetstream, max_bytes };
         bus.ensure_stream().await?;

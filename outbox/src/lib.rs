@@ -19,9 +19,12 @@ mod moment;
 pub mod progress;
 mod read;
 pub mod relay;
+pub mod replay;
+mod row;
 pub mod store;
 pub mod tail;
 pub mod trace;
+mod wake;
 mod writer;
 
 pub use aggregates::{Aggregates, MemorySettings};

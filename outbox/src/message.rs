@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use async_nats::{HeaderMap, HeaderName};
 use bytes::Bytes;
-use domain::EventId;
+use domain::id::CommandId;
+use domain::{Actor, EventId, TenantId};
 use schemas::evidence::Hash;
 use schemas::subject::{self, header};
 use schemas::{CloudEvent, Metadata, Recorded};
@@ -16,23 +17,85 @@ use uuid::Uuid;
 /// Bytes that the headers take besides the envelope and the attributes, at most.
 const HEADERS: usize = 512;
 
-/// [`Recorded`] without its payload.
+/// [`Recorded`] without its payload. Field by field: this is written once and read by every consumer.
 #[derive(Serialize, Deserialize)]
 struct Envelope<'a> {
     partition: i32,
     position: i64,
     id: EventId,
+    #[serde(borrow)]
     aggregate_type: Cow<'a, str>,
     stream: Uuid,
     version: i64,
+    #[serde(borrow)]
     event_type: Cow<'a, str>,
     event_version: u16,
-    #[serde(flatten)]
-    metadata: Cow<'a, Metadata>,
+    tenant: TenantId,
+    actor: Cow<'a, Actor>,
+    command: CommandId,
+    correlation: Uuid,
+    causation: Option<EventId>,
+    #[serde(borrow)]
+    traceparent: Option<Cow<'a, str>>,
+    #[serde(with = "time::serde::rfc3339")]
+    occurred_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     recorded_at: OffsetDateTime,
     digest: Hash,
     chain: Hash,
+}
+
+impl<'a> Envelope<'a> {
+    fn of(event: &'a Recorded) -> Self {
+        let Metadata { tenant, actor, command, correlation, causation, traceparent, occurred_at } = &event.metadata;
+        Self {
+            partition: event.partition,
+            position: event.position,
+            id: event.id,
+            aggregate_type: Cow::Borrowed(&event.aggregate_type),
+            stream: event.stream,
+            version: event.version,
+            event_type: Cow::Borrowed(&event.event_type),
+            event_version: event.event_version,
+            tenant: *tenant,
+            actor: Cow::Borrowed(actor),
+            command: *command,
+            correlation: *correlation,
+            causation: *causation,
+            traceparent: traceparent.as_deref().map(Cow::Borrowed),
+            occurred_at: *occurred_at,
+            recorded_at: event.recorded_at,
+            digest: event.digest,
+            chain: event.chain,
+        }
+    }
+
+    fn recorded(self, payload: Box<RawValue>) -> Recorded {
+        let metadata = Metadata {
+            tenant: self.tenant,
+            actor: self.actor.into_owned(),
+            command: self.command,
+            correlation: self.correlation,
+            causation: self.causation,
+            traceparent: self.traceparent.map(Cow::into_owned),
+            occurred_at: self.occurred_at,
+        };
+        Recorded {
+            partition: self.partition,
+            position: self.position,
+            id: self.id,
+            aggregate_type: self.aggregate_type.into_owned(),
+            stream: self.stream,
+            version: self.version,
+            event_type: self.event_type.into_owned(),
+            event_version: self.event_version,
+            metadata,
+            recorded_at: self.recorded_at,
+            digest: self.digest,
+            chain: self.chain,
+            payload,
+        }
+    }
 }
 
 /// What is published for an event.
@@ -49,20 +112,7 @@ pub(crate) struct Message {
 /// # Errors
 /// When a value has no text form; no event of the log has such a value.
 pub(crate) fn encode(event: &Recorded) -> Result<Message, serde_json::Error> {
-    let envelope = serde_json::to_string(&Envelope {
-        partition: event.partition,
-        position: event.position,
-        id: event.id,
-        aggregate_type: Cow::Borrowed(&event.aggregate_type),
-        stream: event.stream,
-        version: event.version,
-        event_type: Cow::Borrowed(&event.event_type),
-        event_version: event.event_version,
-        metadata: Cow::Borrowed(&event.metadata),
-        recorded_at: event.recorded_at,
-        digest: event.digest,
-        chain: event.chain,
-    })?;
+    let envelope = serde_json::to_string(&Envelope::of(event))?;
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, event.id.to_string());
     let mut size = envelope.len() + HEADERS + event.payload.get().len();
@@ -71,10 +121,10 @@ pub(crate) fn encode(event: &Recorded) -> Result<Message, serde_json::Error> {
         headers.insert(HeaderName::from_static(name), text.as_ref());
     }
     if let Some(traceparent) = event.metadata.traceparent.as_deref().filter(|text| !text.contains(['\r', '\n'])) {
-        headers.insert(header::TRACEPARENT, traceparent);
+        headers.insert(HeaderName::from_static(header::TRACEPARENT), traceparent);
     }
-    headers.insert(header::POSITION, event.position.to_string().as_str());
-    headers.insert(header::ENVELOPE, envelope.as_str());
+    headers.insert(HeaderName::from_static(header::POSITION), event.position.to_string());
+    headers.insert(HeaderName::from_static(header::ENVELOPE), envelope);
     Ok(Message {
         subject: subject::event(event.partition, &event.aggregate_type),
         headers,
@@ -85,36 +135,19 @@ pub(crate) fn encode(event: &Recorded) -> Result<Message, serde_json::Error> {
 
 /// The position that a message says it has.
 pub(crate) fn position(headers: Option<&HeaderMap>) -> Option<i64> {
-    headers?.get(header::POSITION)?.as_str().parse().ok()
+    headers?.get(HeaderName::from_static(header::POSITION))?.as_str().parse().ok()
 }
 
 /// The event of a message; `None` when it is not one that a relay published.
 pub(crate) fn decode(message: &async_nats::Message) -> Option<Recorded> {
-    let envelope = message.headers.as_ref()?.get(header::ENVELOPE)?;
+    let envelope = message.headers.as_ref()?.get(HeaderName::from_static(header::ENVELOPE))?;
     let envelope: Envelope<'_> = serde_json::from_str(envelope.as_str()).ok()?;
     let payload = std::str::from_utf8(&message.payload).ok()?;
-    Some(Recorded {
-        partition: envelope.partition,
-        position: envelope.position,
-        id: envelope.id,
-        aggregate_type: envelope.aggregate_type.into_owned(),
-        stream: envelope.stream,
-        version: envelope.version,
-        event_type: envelope.event_type.into_owned(),
-        event_version: envelope.event_version,
-        metadata: envelope.metadata.into_owned(),
-        recorded_at: envelope.recorded_at,
-        digest: envelope.digest,
-        chain: envelope.chain,
-        payload: RawValue::from_string(payload.to_owned()).ok()?,
-    })
+    Some(envelope.recorded(RawValue::from_string(payload.to_owned()).ok()?))
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::id::CommandId;
-    use domain::{Actor, TenantId};
-
     use super::*;
 
     #[test]

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use domain::id::CommandId;
 use domain::{Decider, EventId, TenantId};
+use schemas::Recorded;
 use schemas::evidence::Hash;
-use schemas::{Metadata, Recorded};
-use serde_json::value::RawValue;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row as _};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::log::{begin, set_tenant};
+use crate::row::{self, events, recorded};
 use crate::{Appended, Log, LogError};
 
 /// An aggregate as the log has it.
@@ -37,18 +36,6 @@ pub struct PastCommand {
     pub appended: Appended,
 }
 
-/// The columns of a [`Recorded`], in the order that [`recorded`] reads them by name.
-macro_rules! events {
-    ($rest:literal) => {
-        concat!(
-            "SELECT partition, position, tenant, id, aggregate_type, stream, version, event_type, event_version, actor, \
-             command, correlation, causation, traceparent, occurred_at, recorded_at, digest, chain, payload \
-             FROM log.events ",
-            $rest
-        )
-    };
-}
-
 impl Log {
     /// The aggregate's state, in one round trip. A stream of another aggregate or another tenant looks like none.
     ///
@@ -71,8 +58,12 @@ impl Log {
         let mut loaded = Loaded::<A>::default();
         for row in &rows {
             let name: &str = row.try_get("event_type")?;
-            let event = schemas::event::decode_payload::<A>(name, event_version(row)?, row.try_get("payload")?)
-                .map_err(|source| decode_error(row, source))?;
+            let event = schemas::event::decode_payload::<A>(
+                name,
+                row::event_version(row.try_get("event_version")?)?,
+                row.try_get("payload")?,
+            )
+            .map_err(|source| decode_error(row, source))?;
             loaded.state.evolve(&event);
         }
         if let Some(last) = rows.last() {
@@ -213,56 +204,26 @@ impl Log {
     }
 }
 
-/// Events of one tenant after a position and up to another, in order, at most `limit`; seen by a worker, in its transaction.
+/// Events of one tenant, which lives in `partition`, after a position and up to another, in order, at most `limit`; seen by a worker, in its transaction.
 pub(crate) async fn of_tenant(
     tx: &mut PgConnection,
+    partition: i32,
     tenant: TenantId,
     after: i64,
     upto: i64,
     limit: usize,
 ) -> Result<Vec<Recorded>, LogError> {
-    let rows =
-        sqlx::query(events!("WHERE tenant = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4"))
-            .bind(tenant.uuid())
-            .bind(after)
-            .bind(upto)
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(tx)
-            .await?;
+    let rows = sqlx::query(events!(
+        "WHERE partition = $1 AND tenant = $2 AND position > $3 AND position <= $4 ORDER BY position LIMIT $5"
+    ))
+    .bind(partition)
+    .bind(tenant.uuid())
+    .bind(after)
+    .bind(upto)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(tx)
+    .await?;
     rows.iter().map(recorded).collect()
-}
-
-fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
-    let actor: &str = row.try_get("actor")?;
-    let payload: sqlx::types::Json<Box<RawValue>> = row.try_get("payload")?;
-    Ok(Recorded {
-        partition: row.try_get("partition")?,
-        position: row.try_get("position")?,
-        id: EventId::from_uuid(row.try_get("id")?),
-        aggregate_type: row.try_get("aggregate_type")?,
-        stream: row.try_get("stream")?,
-        version: row.try_get("version")?,
-        event_type: row.try_get("event_type")?,
-        event_version: event_version(row)?,
-        metadata: Metadata {
-            tenant: TenantId::from_uuid(row.try_get("tenant")?),
-            actor: actor.parse().map_err(|error| LogError::Row(format!("actor: {error}")))?,
-            command: CommandId::from_uuid(row.try_get("command")?),
-            correlation: row.try_get("correlation")?,
-            causation: row.try_get::<Option<Uuid>, _>("causation")?.map(EventId::from_uuid),
-            traceparent: row.try_get("traceparent")?,
-            occurred_at: row.try_get("occurred_at")?,
-        },
-        recorded_at: row.try_get::<OffsetDateTime, _>("recorded_at")?,
-        digest: Hash(hash(row.try_get("digest")?)?),
-        chain: Hash(hash(row.try_get("chain")?)?),
-        payload: payload.0,
-    })
-}
-
-fn event_version(row: &PgRow) -> Result<u16, LogError> {
-    let version: i32 = row.try_get("event_version")?;
-    u16::try_from(version).map_err(|_| LogError::Row(format!("event version {version}")))
 }
 
 pub(crate) fn hash(bytes: &[u8]) -> Result<[u8; 32], LogError> {

@@ -9,30 +9,29 @@
 //! It never holds back an event for another partition, never skips one that the server can take, and never touches the log.
 
 mod lease;
-mod wake;
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::future::IntoFuture as _;
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::LastRawMessageErrorKind;
-use futures::StreamExt as _;
-use futures::stream::FuturesOrdered;
+use futures::future::BoxFuture;
 use lease::Lease;
 use schemas::{Recorded, subject};
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use crate::ahead::{self, Ahead};
+use crate::wake::Wake;
 use crate::{Bus, BusError, Log, LogError, crash, message, trace};
 
 /// Messages that may wait for their acknowledgement at once.
-pub(crate) const WINDOW: usize = 512;
-/// Events that one read takes.
-const PAGE: i64 = 512;
+const WINDOW: usize = 4_096;
 /// The net under the wake-ups.
 const SLOW_POLL: Duration = Duration::from_secs(1);
 /// How often an idle relay looks whether the stream is still what it was.
@@ -68,15 +67,10 @@ pub async fn run(
     if log.appended(partition).is_none() {
         return Err(LogError::Partition(partition).into());
     }
-    let wake = Arc::new(Notify::new());
-    let stop_waking = shutdown.child_token();
-    let _stop = stop_waking.clone().drop_guard();
-    tokio::spawn(wake::on_append(log.clone(), partition, wake.clone(), stop_waking.clone()));
-    tokio::spawn(wake::on_notify(log.clone(), partition, wake.clone(), stop_waking));
-
+    let wake = Wake::start(&log, partition);
     let mut lease = Lease::new(log.worker_pool().clone(), format!("relay.{partition}"), holder);
     let mut backoff = BACKOFF.0;
-    let mut relay = Relay { log, bus, partition, acked: 0, mark: None };
+    let mut relay = Relay { log, bus, partition, acked: 0, mark: None, pending: VecDeque::new() };
     let mut told = String::new();
     while !shutdown.is_cancelled() {
         let work = async {
@@ -124,6 +118,14 @@ struct Relay {
     acked: i64,
     /// The stream as it was at the last acknowledgement.
     mark: Option<Mark>,
+    /// Acknowledgements that are awaited, in order.
+    pending: VecDeque<Pending>,
+}
+
+/// An event that is on its way to the stream.
+struct Pending {
+    position: i64,
+    ack: BoxFuture<'static, Ack>,
 }
 
 /// Tells a stream that lost something from the one that it was.
@@ -161,7 +163,7 @@ impl Relay {
     }
 
     /// The position of the partition's last message in the stream; 0 when there is none.
-    async fn last_position(&self, stream: &jetstream::stream::Stream) -> Result<i64, RelayError> {
+    async fn last_position(&mut self, stream: &jetstream::stream::Stream) -> Result<i64, RelayError> {
         match stream.get_last_raw_message_by_subject(&subject::partition(self.partition)).await {
             Ok(last) => Ok(message::position(Some(&last.headers)).unwrap_or(0)),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
@@ -170,73 +172,73 @@ impl Relay {
     }
 
     /// Publishes what there is, then whatever comes. Ends when the lease is lost.
-    async fn publish(&mut self, lease: &mut Lease, wake: &Notify) -> Result<(), RelayError> {
-        let mut looked = tokio::time::Instant::now();
-        loop {
-            if !lease.hold().await.map_err(LogError::from)? {
-                return Ok(());
+    async fn publish(&mut self, lease: &mut Lease, wake: &Wake) -> Result<(), RelayError> {
+        // What an earlier failure left behind was sent anew.
+        self.pending.clear();
+        let mut ahead = Ahead::new(self.log.clone(), self.partition);
+        let (mut sent, mut looked) = (self.acked, Instant::now());
+        while lease.hold().await.map_err(LogError::from)? {
+            let page = ahead.page(sent, ahead::MOST).await?;
+            if let Some(last) = page.last() {
+                sent = last.position;
+                let events = page.len();
+                let span = tracing::info_span!("relay", partition = self.partition, events, otel.kind = "producer");
+                trace::tie(&span, page.iter());
+                self.send_page(&page).instrument(span).await?;
+                self.report(sent);
             }
-            self.publish_waiting(lease).await?;
-            self.report(self.acked);
-            let woken = tokio::time::timeout(SLOW_POLL, wake.notified()).await.is_ok();
-            if !woken && looked.elapsed() > LOOK {
+            if ahead.more() {
+                continue;
+            }
+            // A short page was the last one for now: no need to read again to see that.
+            if !self.rest(wake).await? && looked.elapsed() > LOOK {
                 self.look().await?;
-                looked = tokio::time::Instant::now();
+                looked = Instant::now();
             }
         }
-    }
-
-    /// Publishes in order until nothing is left, then waits for the last acknowledgements.
-    async fn publish_waiting(&mut self, lease: &mut Lease) -> Result<(), RelayError> {
-        let mut acks = FuturesOrdered::new();
-        let mut sent = self.acked;
-        loop {
-            let page = self.log.read(self.partition, sent, PAGE).await?;
-            let Some(last) = page.last() else { break };
-            sent = last.position;
-            let span =
-                tracing::info_span!("relay", partition = self.partition, events = page.len(), otel.kind = "producer");
-            trace::tie(&span, page.iter());
-            async {
-                for event in &page {
-                    if acks.len() >= WINDOW
-                        && let Some(ack) = acks.next().await
-                    {
-                        self.acknowledged(ack)?;
-                    }
-                    if let Some(ack) = self.send(event).await? {
-                        let position = event.position;
-                        acks.push_back(async move { (position, ack.await) });
-                    }
-                }
-                // A short page is the last one for now: no need to read again to see that.
-                while page.len() < WINDOW
-                    && let Some(ack) = acks.next().await
-                {
-                    self.acknowledged(ack)?;
-                }
-                Ok::<_, RelayError>(())
-            }
-            .instrument(span)
-            .await?;
-            if page.len() < WINDOW {
-                self.acked = sent;
-                return Ok(());
-            }
-            self.report(self.log.head(self.partition).await?);
-            if !lease.hold().await.map_err(LogError::from)? {
-                break;
-            }
-        }
-        while let Some(ack) = acks.next().await {
+        while let Some(next) = self.pending.front_mut() {
+            let ack = (&mut next.ack).await;
             self.acknowledged(ack)?;
         }
-        self.acked = sent;
         Ok(())
     }
 
+    /// Sends a page, with no more acknowledgements outstanding than the window holds.
+    async fn send_page(&mut self, page: &[Recorded]) -> Result<(), RelayError> {
+        for event in page {
+            if self.pending.len() >= WINDOW
+                && let Some(first) = self.pending.front_mut()
+            {
+                let ack = (&mut first.ack).await;
+                self.acknowledged(ack)?;
+            }
+            if let Some(ack) = self.send(event).await? {
+                self.pending.push_back(Pending { position: event.position, ack: ack.into_future() });
+            } else if self.pending.is_empty() {
+                self.acked = event.position;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes acknowledgements until there is something to publish. False when nothing came for a while.
+    async fn rest(&mut self, wake: &Wake) -> Result<bool, RelayError> {
+        let until = Instant::now() + SLOW_POLL;
+        loop {
+            let Some(first) = self.pending.front_mut() else {
+                self.report(self.acked);
+                return Ok(tokio::time::timeout_at(until, wake.woken()).await.is_ok());
+            };
+            tokio::select! {
+                biased;
+                () = wake.woken() => return Ok(true),
+                ack = &mut first.ack => self.acknowledged(ack)?,
+            }
+        }
+    }
+
     /// Hands an event to the client; `None` when the server would never take it.
-    async fn send(&self, event: &Recorded) -> Result<Option<jetstream::context::PublishAckFuture>, RelayError> {
+    async fn send(&mut self, event: &Recorded) -> Result<Option<jetstream::context::PublishAckFuture>, RelayError> {
         let message = message::encode(event).map_err(stream_error)?;
         let limit = self.bus.client().max_payload();
         if message.size > limit {
@@ -258,10 +260,13 @@ impl Relay {
         Ok(Some(ack))
     }
 
-    fn acknowledged(&mut self, (position, ack): (i64, Ack)) -> Result<(), RelayError> {
+    /// Takes in what the server said to the first of those that are awaited.
+    fn acknowledged(&mut self, ack: Ack) -> Result<(), RelayError> {
         let ack = ack.map_err(stream_error)?;
         crash::point("relay.acknowledged");
-        self.acked = position;
+        if let Some(first) = self.pending.pop_front() {
+            self.acked = first.position;
+        }
         if let Some(mark) = &mut self.mark {
             mark.sequence = mark.sequence.max(ack.sequence);
         }
@@ -269,7 +274,7 @@ impl Relay {
     }
 
     /// Fails when the stream is not what it was: somebody deleted it, or its server lost the tail.
-    async fn look(&self) -> Result<(), RelayError> {
+    async fn look(&mut self) -> Result<(), RelayError> {
         if !self.bus.is_connected() {
             return Ok(());
         }

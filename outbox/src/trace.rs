@@ -8,12 +8,14 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 /// Links that one span may carry.
 const MAX_LINKS: usize = 32;
+/// Events of a page that are looked at for them.
+const MAX_LOOKED_AT: usize = 256;
 
 /// Ties a span to what caused the events: their parent when it is one event, links to the distinct traces otherwise.
 pub(crate) fn tie<'a>(span: &Span, events: impl ExactSizeIterator<Item = &'a Recorded>) {
     let alone = events.len() == 1;
     let mut seen = Vec::new();
-    for context in events.filter_map(|event| parse(event.metadata.traceparent.as_deref()?)) {
+    for context in events.take(MAX_LOOKED_AT).filter_map(|event| parse(event.metadata.traceparent.as_deref()?)) {
         if alone {
             // Fails only where no tracing layer is installed: nothing to tie then.
             let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(context));

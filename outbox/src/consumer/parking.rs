@@ -145,7 +145,8 @@ pub async fn skip(
 ) -> Result<u64, ParkingError> {
     let mut tx = log.worker_pool().begin().await?;
     let held = hold(&mut tx, log, consumer, tenant).await?;
-    let rest = read::of_tenant(&mut tx, tenant, held.parked.position - 1, held.upto, 1).await?;
+    let rest =
+        read::of_tenant(&mut tx, log.partition_of(tenant), tenant, held.parked.position - 1, held.upto, 1).await?;
     let next = rest.first().map_or(held.parked.event, |next| next.id);
     if next != event {
         return Err(ParkingError::AnotherEvent(next));
@@ -235,7 +236,7 @@ struct Step {
 async fn step(log: &Log, consumer: &dyn Consumer, tenant: TenantId, limit: usize) -> Result<Step, ParkingError> {
     let mut tx = begin(log).await?;
     let Held { parked, upto } = hold(&mut tx, log, consumer, tenant).await?;
-    let mut page = read::of_tenant(&mut tx, tenant, parked.position - 1, upto, limit).await?;
+    let mut page = read::of_tenant(&mut tx, log.partition_of(tenant), tenant, parked.position - 1, upto, limit).await?;
     let (read, last) = (page.len(), page.last().map_or(upto, |last| last.position));
     if let [only] = page.as_slice()
         && is_skipped(&mut tx, consumer.name(), only.id).await?
@@ -301,7 +302,7 @@ async fn still_refused(log: &Log, consumer: &dyn Consumer, tenant: TenantId, err
     let noted = async {
         let mut tx = log.worker_pool().begin().await?;
         let Held { parked, upto } = hold(&mut tx, log, consumer, tenant).await?;
-        let rest = read::of_tenant(&mut tx, tenant, parked.position - 1, upto, 1).await?;
+        let rest = read::of_tenant(&mut tx, log.partition_of(tenant), tenant, parked.position - 1, upto, 1).await?;
         let (event, position) = rest.first().map_or((parked.event, parked.position), |next| (next.id, next.position));
         sqlx::query(
             "UPDATE log.parked SET position = $3, event = $4, error = $5, tries = CASE event WHEN $4 THEN tries ELSE 0 END + 1 \

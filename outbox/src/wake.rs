@@ -1,11 +1,11 @@
-//! What wakes a relay at once: appends of this process, and those that other processes tell of.
+//! Wakes whoever follows a partition at once: by hand-over for appends of this process, by NOTIFY for those of others.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::Log;
 
@@ -14,8 +14,30 @@ const CHANNEL: &str = "agentworks_appended";
 /// How long to wait before listening again after a failure.
 const AGAIN: Duration = Duration::from_secs(5);
 
+/// Tells of appends to a partition until it is dropped. Those of other processes may be missed (a pooler that cannot
+/// listen): whoever waits looks by itself now and then.
+#[derive(Debug)]
+pub(crate) struct Wake {
+    notify: Arc<Notify>,
+    _stop: DropGuard,
+}
+
+impl Wake {
+    pub(crate) fn start(log: &Log, partition: i32) -> Self {
+        let (notify, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        tokio::spawn(on_append(log.clone(), partition, notify.clone(), stop.clone()));
+        tokio::spawn(on_notify(log.clone(), partition, notify.clone(), stop.clone()));
+        Self { notify, _stop: stop.drop_guard() }
+    }
+
+    /// Waits for an append after the last one that was told.
+    pub(crate) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+}
+
 /// Wakes on appends of this process.
-pub(super) async fn on_append(log: Log, partition: i32, wake: Arc<Notify>, stop: CancellationToken) {
+async fn on_append(log: Log, partition: i32, wake: Arc<Notify>, stop: CancellationToken) {
     let Some(mut appended) = log.appended(partition) else { return };
     // This task must not keep the log's writers alive.
     drop(log);
@@ -30,13 +52,15 @@ pub(super) async fn on_append(log: Log, partition: i32, wake: Arc<Notify>, stop:
     }
 }
 
-/// Wakes on appends of other processes. Without it (a pooler that cannot listen) the slow poll finds them.
-pub(super) async fn on_notify(log: Log, partition: i32, wake: Arc<Notify>, stop: CancellationToken) {
+/// Wakes on appends of other processes.
+async fn on_notify(log: Log, partition: i32, wake: Arc<Notify>, stop: CancellationToken) {
     let payload = partition.to_string();
     loop {
         let listening = async {
             let mut listener = PgListener::connect_with(log.worker_pool()).await?;
             listener.listen(CHANNEL).await?;
+            // What came before is found by looking.
+            wake.notify_one();
             loop {
                 if listener.recv().await?.payload() == payload {
                     wake.notify_one();
