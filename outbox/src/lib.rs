@@ -32,5 +32,6 @@ pub use append::{Append, Appended, NewEvent, Verdict};
 pub use bus::{Bus, BusError};
 pub use error::LogError;
 pub use log::{Log, LogSettings, begin};
+pub use message::decode as event_of;
 pub use progress::{Progress, Reached};
 pub use read::{Loaded, PastCommand};

@@ -138,8 +138,8 @@ pub(crate) fn position(headers: Option<&HeaderMap>) -> Option<i64> {
     headers?.get(HeaderName::from_static(header::POSITION))?.as_str().parse().ok()
 }
 
-/// The event of a message; `None` when it is not one that a relay published.
-pub(crate) fn decode(message: &async_nats::Message) -> Option<Recorded> {
+/// The event of a message from the bus: equal to the one that the log gives. `None` when no relay published it.
+pub fn decode(message: &async_nats::Message) -> Option<Recorded> {
     let envelope = message.headers.as_ref()?.get(HeaderName::from_static(header::ENVELOPE))?;
     let envelope: Envelope<'_> = serde_json::from_str(envelope.as_str()).ok()?;
     let payload = std::str::from_utf8(&message.payload).ok()?;

@@ -14,5 +14,7 @@ mod parking;
 mod progress;
 mod ranges;
 mod relay;
+mod replay;
 mod store;
+mod storm;
 mod support;

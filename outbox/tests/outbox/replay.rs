@@ -1,0 +1,68 @@
+//! The library call gives what the bus gives, in the same order.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use schemas::{Recorded, subject};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{Database, Nats, connect, fill, first, tenant, uuid};
+
+fn json(event: &Recorded) -> String {
+    serde_json::to_string(event).unwrap()
+}
+
+#[tokio::test]
+async fn a_replay_ends_at_the_end_and_goes_on_when_asked_again() {
+    let database = Database::with(1).await;
+    let log = connect(&database).await;
+    fill(&log, tenant(), 1_300).await;
+    let mut replay = log.replay(0, 7);
+    let mut positions = Vec::new();
+    while let page = replay.page().await.unwrap()
+        && !page.is_empty()
+    {
+        positions.extend(page.iter().map(|event| event.position));
+    }
+    assert_eq!(positions, (8..=1_300).collect::<Vec<_>>());
+    fill(&log, tenant(), 2).await;
+    assert_eq!(replay.page().await.unwrap().len(), 2);
+    assert_eq!(replay.position(), 1_302);
+    let events: Vec<_> = log.replay(0, 0).events().map(|event| event.unwrap().position).collect().await;
+    assert_eq!(events, (1..=1_302).collect::<Vec<_>>());
+    assert_eq!(log.replay(0, 9_999).events().count().await, 0);
+}
+
+#[tokio::test]
+async fn whoever_follows_gets_what_comes_from_any_process_at_once() {
+    let database = Database::with(1).await;
+    let (ours, theirs) = (connect(&database).await, connect(&database).await);
+    fill(&ours, tenant(), 3).await;
+    let mut events = std::pin::pin!(ours.follow(0, 1));
+    for position in 2..=9 {
+        if position > 3 {
+            let log = if position % 2 == 0 { &ours } else { &theirs };
+            fill(log, tenant(), 1).await;
+        }
+        let next = tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("nothing came");
+        assert_eq!(next.unwrap().unwrap().position, position);
+    }
+}
+
+#[tokio::test]
+async fn the_bus_and_the_library_give_the_same() {
+    let database = Database::with(1).await;
+    let log = connect(&database).await;
+    let nats = Nats::start().await;
+    let bus = nats.bus().await;
+    let messages = bus.client().subscribe(subject::EVENTS).await.unwrap();
+    fill(&log, tenant(), 20).await;
+    log.append(first(tenant(), uuid(), 30)).await.unwrap();
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    tokio::spawn(outbox::relay::run(log.clone(), bus, 0, uuid(), stop));
+    let told: Vec<_> = messages.take(50).map(|message| outbox::event_of(&message).unwrap()).collect().await;
+    let read: Vec<_> = log.replay(0, 0).events().map(|event| event.unwrap()).collect().await;
+    assert_eq!(told.iter().map(json).collect::<Vec<_>>(), read.iter().map(json).collect::<Vec<_>>());
+    assert!(read.iter().all(|event| event.digest == event.expected_digest()));
+}
