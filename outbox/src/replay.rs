@@ -1,22 +1,17 @@
 //! The library call: a partition's events in order, from the log alone.
 //!
-//! [`Log::replay`] ends with the last event that there is, [`Log::follow`] goes on with those that come. Both give the
-//! events of all tenants with the same envelope and in the same order as the bus does, read the next page while the
-//! caller works on the present one, and hold two pages at most, whatever the log holds. Whoever keeps the position of the
-//! last event beside what it did with it, in one transaction, goes on from there and does everything once.
+//! [`Log::replay`] gives the events of all tenants with the same envelope and in the same order as the bus does, reads the
+//! next page while the caller works on the present one, and holds two pages at most, whatever the log holds. Whoever keeps
+//! the position of the last event beside what it did with it, in one transaction, goes on from there and does everything
+//! once. [`crate::tail`] follows what comes then.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use futures::stream::{self, Stream};
 use schemas::Recorded;
 
 use crate::ahead::{Ahead, MOST};
-use crate::wake::Wake;
 use crate::{Log, LogError};
-
-/// The net under the wake-ups.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Reads a partition page by page.
 #[derive(Debug)]
@@ -60,41 +55,5 @@ impl Log {
     /// The events of a partition after a position, in order, as far as the log goes. For workers: of all tenants.
     pub fn replay(&self, partition: i32, after: i64) -> Replay {
         Replay { ahead: Ahead::new(self.clone(), partition), position: after }
-    }
-
-    /// The events of a partition after a position, in order, and then those that come, at once: it never ends. An error is
-    /// no end either: the next item is tried again a moment later.
-    pub fn follow(&self, partition: i32, after: i64) -> impl Stream<Item = Result<Recorded, LogError>> + Send + use<> {
-        let follow = Follow { wake: Wake::start(self, partition), replay: self.replay(partition, after) };
-        stream::unfold((follow, VecDeque::new()), |(mut follow, mut page)| async move {
-            while page.is_empty() {
-                match follow.page().await {
-                    Ok(next) => page = next.into(),
-                    Err(error) => return Some((Err(error), (follow, page))),
-                }
-            }
-            page.pop_front().map(|event| (Ok(event), (follow, page)))
-        })
-    }
-}
-
-struct Follow {
-    wake: Wake,
-    replay: Replay,
-}
-
-impl Follow {
-    async fn page(&mut self) -> Result<Vec<Recorded>, LogError> {
-        match self.replay.page().await {
-            Ok(page) if page.is_empty() => {
-                let _look_anyway = tokio::time::timeout(LOOK, self.wake.woken()).await;
-                Ok(page)
-            }
-            Ok(page) => Ok(page),
-            Err(error) => {
-                tokio::time::sleep(LOOK).await;
-                Err(error)
-            }
-        }
     }
 }

@@ -1,7 +1,5 @@
 //! The library call gives what the bus gives, in the same order.
 
-use std::time::Duration;
-
 use futures::StreamExt as _;
 use schemas::{Recorded, subject};
 use tokio_util::sync::CancellationToken;
@@ -31,22 +29,6 @@ async fn a_replay_ends_at_the_end_and_goes_on_when_asked_again() {
     let events: Vec<_> = log.replay(0, 0).events().map(|event| event.unwrap().position).collect().await;
     assert_eq!(events, (1..=1_302).collect::<Vec<_>>());
     assert_eq!(log.replay(0, 9_999).events().count().await, 0);
-}
-
-#[tokio::test]
-async fn whoever_follows_gets_what_comes_from_any_process_at_once() {
-    let database = Database::with(1).await;
-    let (ours, theirs) = (connect(&database).await, connect(&database).await);
-    fill(&ours, tenant(), 3).await;
-    let mut events = std::pin::pin!(ours.follow(0, 1));
-    for position in 2..=9 {
-        if position > 3 {
-            let log = if position % 2 == 0 { &ours } else { &theirs };
-            fill(log, tenant(), 1).await;
-        }
-        let next = tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("nothing came");
-        assert_eq!(next.unwrap().unwrap().position, position);
-    }
 }
 
 #[tokio::test]
