@@ -2,6 +2,9 @@
 //!
 //! Nothing else takes part: one thread, and the file is in the page cache. Beside it what reading alone costs: decompressing the file, and parsing its lines.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a benchmark")]
+#![expect(clippy::disallowed_methods, reason = "the room for ids and the clock of a benchmark")]
+
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _};

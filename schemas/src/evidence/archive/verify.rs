@@ -105,30 +105,35 @@ impl From<Failure> for Stop {
 
 fn each(tar: impl Read, verifier: &mut Verifier<'_>) -> Result<(), Stop> {
     let mut archive = tar::Archive::new(tar);
-    let unreadable = |verifier: &Verifier<'_>, error: &io::Error| {
-        Failure::unreadable(&verifier.last_member, error).at(verifier.tree.size())
-    };
-    let entries = archive.entries().map_err(|error| unreadable(verifier, &error))?;
-    for entry in entries {
-        let mut entry = entry.map_err(|error| unreadable(verifier, &error))?;
+    let mut failure = None;
+    let mut last = String::new();
+    for entry in archive.entries().map_err(|error| verifier.unreadable("the start", &error))? {
+        let mut entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Err(failure.unwrap_or_else(|| verifier.unreadable(&last, &error)).into()),
+        };
         if entry.header().entry_type().is_dir() {
             continue;
         }
-        let path = entry.path().map_err(|error| unreadable(verifier, &error))?;
+        let path = entry.path().map_err(|error| verifier.unreadable(&last, &error))?.into_owned();
         let name = order::known(&path).filter(|_| entry.header().entry_type().is_file());
         let Some(name) = name else {
             let strange = path.display().to_string();
             return Err(Failure::new(Kind::Inserted, &strange, "no archive has such a member").into());
         };
-        if *name < *verifier.last_member {
+        if name < last {
             return Err(Stop::Order);
         }
-        verifier.member(&name, &mut entry)?;
+        // What is wrong may be nothing but the order, which those that follow tell.
+        failure = failure.or_else(|| verifier.member(&name, &mut entry).err());
+        last = name;
+    }
+    if let Some(failure) = failure {
+        return Err(failure.into());
     }
     // What follows the end of a tar file is nothing.
     let mut rest = Vec::new();
-    let mut tail = archive.into_inner();
-    tail.by_ref().take(MOST).read_to_end(&mut rest).map_err(|error| unreadable(verifier, &error))?;
+    archive.into_inner().take(MOST).read_to_end(&mut rest).map_err(|error| verifier.unreadable(&last, &error))?;
     if rest.iter().any(|byte| *byte != 0) {
         return Err(Failure::new(Kind::Inserted, "the end", "something follows the end of the archive").into());
     }
