@@ -1,5 +1,4 @@
 //! What befalls servers and processes beside the named points: killed, frozen, cut off, emptied, full, out of time.
-#![expect(clippy::print_stdout, reason = "says what it left out, and why")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

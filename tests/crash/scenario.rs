@@ -43,8 +43,6 @@ pub(crate) const CRASHES: &[Crash] = &[
     on_the_way("command.stored", 100),
     on_the_way("append.sending", 80),
     on_the_way("append.committed", 80),
-    on_the_way("snapshot.cut", 3),
-    on_the_way("snapshot.written", 3),
     on_the_way("relay.leased", 2),
     on_the_way("relay.sending", 100),
     on_the_way("relay.sent", 100),
@@ -66,7 +64,13 @@ pub(crate) const CRASHES: &[Crash] = &[
     in_a_run("push.done", 2),
     in_a_run("result.checked", 2),
     in_a_run("result.recorded", 2),
+    // Last: a stream must have become long.
+    on_the_way("snapshot.cut", 1),
+    on_the_way("snapshot.written", 1),
 ];
+
+/// Points to which no scenario comes yet. A debt, told at each run of the matrix: they need an archive that the checker reads.
+pub(crate) const OWED: &[&str] = &["archive.written", "archive.marked", "archive.detached"];
 
 /// A world with people at work in it.
 pub(crate) struct Stage {
