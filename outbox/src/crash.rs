@@ -21,11 +21,6 @@ pub const POINTS: &[(&str, &str)] = &[
     ("relay.acknowledged", "the stream has an event; the relay has not noted it"),
     ("consumer.applied", "a page's effects and the position are written; their transaction is open"),
     ("consumer.committed", "a page is committed; nobody was told"),
-    (
-        "consumer.parking",
-        "an event that cannot be applied is passed over and its tenant parked; the transaction is open",
-    ),
-    ("consumer.unparking", "a parked tenant's next events are applied; their transaction is open"),
     ("archive.written", "a range's file is written; the log does not know of it"),
     ("archive.marked", "a range is marked as archived; its table is still there"),
     ("archive.detached", "an archived range's table is no part of the log any more; it is not dropped"),

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::page::{advance, begin, guarded};
 use super::{ApplyError, Consumer};
-use crate::{Log, LogError, crash, read};
+use crate::{Log, LogError, read};
 
 /// Events that one step of a retry takes.
 const PAGE: usize = 500;
@@ -200,7 +200,6 @@ pub(super) async fn park(
             "an event cannot be applied: its tenant is parked, the others go on; see `agentworks parked`"
         );
     }
-    crash::point("consumer.parking");
     tx.commit().await?;
     Ok(true)
 }
@@ -262,7 +261,6 @@ async fn step(log: &Log, consumer: &dyn Consumer, tenant: TenantId, limit: usize
             .execute(&mut *tx)
             .await?;
     }
-    crash::point("consumer.unparking");
     tx.commit().await?;
     consumer.committed(&page).await;
     Ok(Step { events: page.len(), done })
