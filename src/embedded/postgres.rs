@@ -72,10 +72,10 @@ impl Postgres {
         let dir = private_dir(dir)?;
         let data = dir.join("data");
         let programs = Programs::find(&data).await?;
-        clear_the_place(&data).await?;
         let log = dir.join("postgres.log");
         let log_file = fresh_log(&log)?;
         let socket = Socket::make(&dir)?;
+        clear_the_place(&data, &socket.dir).await?;
         privileges.hand_over(&dir)?;
         privileges.hand_over(&socket.dir)?;
         if !data.exists() {
@@ -161,14 +161,18 @@ fn server_settings(settings: Settings) -> Vec<String> {
     list
 }
 
-/// Nothing of an earlier server may be left: neither processes, nor a file that names a process of another kind by now.
-async fn clear_the_place(data: &Path) -> Result<(), EmbeddedError> {
+/// Nothing of an earlier server may be left: neither processes, nor files that name a process of another kind by now.
+async fn clear_the_place(data: &Path, socket: &Path) -> Result<(), EmbeddedError> {
     end_orphans(PROGRAM, data, Signal::INT, STOP_WITHIN).await?;
-    let stale = data.join("postmaster.pid");
-    match std::fs::remove_file(&stale) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(EmbeddedError::io("remove", &stale)(error)),
-        _ => Ok(()),
+    for stale in [data.join("postmaster.pid"), socket.join(format!("{SOCKET_NAME}.lock"))] {
+        match std::fs::remove_file(&stale) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(EmbeddedError::io("remove", &stale)(error));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// Makes a new cluster.

@@ -3,11 +3,12 @@
 //!
 //! `cargo test` runs a quick part of it; `./dev crash` the whole, `./dev crash NAME` one scenario of it.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
+#![expect(clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests count as tests")]
 
 mod checker;
 mod listen;
 mod load;
+mod nemesis;
 mod records;
 mod scenario;
 mod world;
@@ -16,12 +17,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use checker::selftest;
-use scenario::{CRASHES, Crash, die_again_and_again, only, seed};
+use nemesis::NEMESES;
+use scenario::{CRASHES, Crash, OWED, die_again_and_again, only, seed};
 
 #[test]
 fn every_point_has_a_scenario() {
     let points: BTreeSet<&str> = outbox::crash::POINTS.iter().map(|(name, _)| *name).collect();
-    let scenarios: BTreeSet<&str> = CRASHES.iter().map(|crash| crash.point).collect();
+    let scenarios: BTreeSet<&str> = CRASHES.iter().map(|crash| crash.point).chain(OWED.iter().copied()).collect();
     assert_eq!(points, scenarios, "tests/crash/scenario.rs has one for each of outbox::crash::POINTS");
 }
 
@@ -72,8 +74,14 @@ async fn the_whole_matrix() {
         println!("{outcome}");
         outcomes.push(outcome);
     }
+    for nemesis in NEMESES.iter().filter(|nemesis| wanted(nemesis.name)) {
+        if let Some(outcome) = nemesis.befall(seed).await {
+            println!("{outcome}");
+            outcomes.push(outcome);
+        }
+    }
     assert!(!outcomes.is_empty(), "there is no scenario {only:?}");
-    println!("\n{} scenarios:", outcomes.len());
+    println!("\nwithout a scenario yet: {OWED:?}\n{} scenarios:", outcomes.len());
     for outcome in &outcomes {
         println!("{}", outcome.to_string().lines().next().unwrap_or_default());
     }

@@ -2,7 +2,7 @@
 //! model, all below one folder.
 
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{OnceLock, mpsc};
@@ -16,6 +16,8 @@ use agentworks::demo::scripted_model::ScriptedModel;
 use agentworks::embedded::{Nats, Postgres};
 use agentworks::tokens;
 use domain::TenantId;
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{Connection as _, PgConnection};
 
 /// Nothing takes longer; what has not come by then will not come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -31,8 +33,10 @@ pub(crate) const ALL: &str = "all";
 pub(crate) struct World {
     /// Everything is below it.
     pub(crate) folder: PathBuf,
-    postgres: Option<Postgres>,
-    nats: Option<Nats>,
+    /// Where what is kept is kept: the servers' data, and the processes' own.
+    disk: PathBuf,
+    pub(crate) postgres: Option<Postgres>,
+    pub(crate) nats: Option<Nats>,
     /// The database, as its superuser.
     pub(crate) database: String,
     /// The bus.
@@ -45,7 +49,8 @@ pub(crate) struct World {
 
 /// A process of the product.
 struct Process {
-    roles: String,
+    name: String,
+    port: u16,
     child: Child,
 }
 
@@ -54,15 +59,18 @@ struct Process {
 pub(crate) struct Start<'a> {
     /// Where it dies.
     pub(crate) crash: Option<(&'a str, u64)>,
+    /// Further variables.
+    pub(crate) environment: Vec<(&'a str, String)>,
 }
 
 impl World {
-    /// New servers, without a process yet.
-    pub(crate) async fn new() -> Self {
+    /// New servers, without a process yet. `disk`: where they keep their data, if not beside the rest.
+    pub(crate) async fn new(disk: Option<&Path>) -> Self {
         let kept = tempfile::Builder::new().prefix("agentworks-crash-").tempdir().expect("a folder");
         let folder = kept.path().to_owned();
-        let postgres = Postgres::start(&folder.join("postgres")).await.expect("a Postgres");
-        let nats = Nats::start(&folder.join("nats")).await.expect("a NATS");
+        let disk = disk.map_or_else(|| folder.clone(), Path::to_owned);
+        let postgres = Postgres::start(&disk.join("postgres")).await.expect("a Postgres");
+        let nats = Nats::start(&disk.join("nats")).await.expect("a NATS");
         Self {
             database: postgres.url("postgres", "postgres"),
             bus: nats.url(),
@@ -72,8 +80,47 @@ impl World {
             git: GitHost::start(folder.join("git")).expect("a Git host"),
             model: ScriptedModel::start(KEY).expect("a model"),
             folder,
+            disk,
             kept,
         }
+    }
+
+    /// Has the log make a new range of positions each few events, so that much happens at their borders.
+    pub(crate) async fn small_ranges(&self) {
+        let mut connection = PgConnection::connect(&self.database).await.expect("a connection");
+        let done = sqlx::query("UPDATE log.clock SET range_size = 150").execute(&mut connection).await;
+        done.expect("the log has ranges");
+        connection.close().await.expect("it ends");
+    }
+
+    /// Starts Postgres (again) on its data, at the same address.
+    pub(crate) async fn postgres_again(&mut self) {
+        let postgres = Postgres::start(&self.disk.join("postgres")).await.expect("a Postgres");
+        assert_eq!(postgres.url("postgres", "postgres"), self.database, "it is where it was");
+        self.postgres = Some(postgres);
+    }
+
+    /// Sends a signal to the first process of Postgres.
+    pub(crate) fn signal_postgres(&self, signal: Signal) {
+        let file = std::fs::read_to_string(self.disk.join("postgres/data/postmaster.pid")).expect("it runs");
+        send(file.lines().next().expect("a line"), signal);
+    }
+
+    /// Sends a signal to NATS.
+    pub(crate) fn signal_nats(&self, signal: Signal) {
+        let ports = self.disk.join("nats/ports").read_dir().expect("it runs").next().expect("it has said where");
+        let name = ports.expect("an entry").file_name().into_string().expect("a name");
+        send(name.trim_start_matches("nats-server_").trim_end_matches(".ports"), signal);
+    }
+
+    /// Starts NATS again where it was, on what is left of its data.
+    pub(crate) async fn nats_again(&mut self) {
+        self.nats.as_mut().expect("it was started").restart().await.expect("a NATS");
+    }
+
+    /// Where the stream is stored.
+    pub(crate) fn stream_data(&self) -> PathBuf {
+        self.disk.join("nats/jetstream")
     }
 
     /// Starts a process that plays `roles` on `port`. Another one with the same data folder must have ended.
@@ -84,18 +131,19 @@ impl World {
             .env("DATABASE_URL", &self.database)
             .env("NATS_URL", &self.bus)
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT");
-        command.env("AGENTWORKS_DATA_DIR", self.folder.join(name));
+        command.env("AGENTWORKS_DATA_DIR", self.disk.join(name));
         command.env("AGENTWORKS_AUTH__SIGNING_KEY_FILE", self.config().signing_key_file());
         command.env("AGENTWORKS_SECRETS__MASTER_KEY_FILE", self.config().master_key_file());
         command.env("AGENTWORKS_HTTP__ADDRESS", format!("127.0.0.1:{port}"));
-        command.env("AGENTWORKS_WORKERS__LEASE_SECONDS", "3");
+        command.env("AGENTWORKS_BUS__MAX_BYTES", "67108864");
+        command.env("AGENTWORKS_WORKERS__LEASE_SECONDS", "3").envs(start.environment.iter().cloned());
         if let Some((point, nth)) = start.crash {
             command.env("AGENTWORKS_CRASH__AT", format!("{point}:{nth}"));
         }
         let log = self.folder.join(format!("{name}.log"));
         let log = std::fs::File::options().append(true).create(true).open(log).expect("a log file");
         command.stdout(log.try_clone().expect("a file")).stderr(log);
-        self.processes.push(Process { roles: name.to_owned(), child: spawn(command) });
+        self.processes.push(Process { name: name.to_owned(), port, child: spawn(command) });
     }
 
     /// Waits until the process has been killed: `true` in time. One that ends otherwise is a finding by itself.
@@ -104,7 +152,7 @@ impl World {
         while Instant::now() < until {
             if let Some(status) = self.process(name).child.try_wait().expect("it can be asked") {
                 assert_eq!(status.signal(), Some(9), "{name} ended by itself, {status}:\n{}", self.log(name));
-                self.processes.retain(|process| process.roles != name);
+                self.processes.retain(|process| process.name != name);
                 return true;
             }
             tokio::time::sleep(LOOK).await;
@@ -112,9 +160,31 @@ impl World {
         false
     }
 
+    /// Where a process listens.
+    pub(crate) fn port(&mut self, name: &str) -> u16 {
+        self.process(name).port
+    }
+
+    /// Where the data is.
+    pub(crate) fn disk(&self) -> &Path {
+        &self.disk
+    }
+
+    /// What a query counts.
+    pub(crate) async fn count(&self, query: &'static str) -> i64 {
+        let mut connection = PgConnection::connect(&self.database).await.expect("a connection");
+        sqlx::query_scalar(query).fetch_one(&mut connection).await.expect("a number")
+    }
+
+    /// Sends a signal to a process.
+    pub(crate) fn signal(&mut self, name: &str, signal: Signal) {
+        let pid = Pid::from_child(&self.process(name).child);
+        kill_process(pid, signal).expect("it can be signalled");
+    }
+
     /// `kill -9`, when it runs.
     pub(crate) fn kill(&mut self, name: &str) {
-        if let Some(at) = self.processes.iter().position(|process| process.roles == name) {
+        if let Some(at) = self.processes.iter().position(|process| process.name == name) {
             let mut process = self.processes.remove(at);
             process.child.kill().expect("it can be killed");
             process.child.wait().expect("it ends");
@@ -127,7 +197,7 @@ impl World {
     }
 
     fn process(&mut self, name: &str) -> &mut Process {
-        self.processes.iter_mut().find(|process| process.roles == name).expect("it was started")
+        self.processes.iter_mut().find(|process| process.name == name).expect("it was started")
     }
 
     /// The end of what a process has logged.
@@ -170,7 +240,7 @@ impl World {
 
     /// Ends everything; keeps the folder when something is to be looked at there.
     pub(crate) async fn end(mut self, keep: bool) -> Option<PathBuf> {
-        for name in self.processes.iter().map(|process| process.roles.clone()).collect::<Vec<_>>() {
+        for name in self.processes.iter().map(|process| process.name.clone()).collect::<Vec<_>>() {
             self.kill(&name);
         }
         if let Some(nats) = self.nats.take() {
@@ -181,6 +251,11 @@ impl World {
         }
         keep.then(|| self.kept.keep())
     }
+}
+
+fn send(pid: &str, signal: Signal) {
+    let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
+    kill_process(pid, signal).expect("it can be signalled");
 }
 
 /// The executable under test.

@@ -29,7 +29,9 @@ async fn data_survives_a_restart_and_a_lying_pid_file() {
 
     // The number of a process that lives and is no Postgres: ours.
     let pid_file = format!("{}\n{}\n0\n5432\n\n\n", std::process::id(), dir.path().join("data").display());
-    std::fs::write(dir.path().join("data/postmaster.pid"), pid_file).unwrap();
+    std::fs::write(dir.path().join("data/postmaster.pid"), &pid_file).unwrap();
+    // So may the one beside the socket.
+    std::fs::write(dir.path().join("socket/.s.PGSQL.5432.lock"), &pid_file).unwrap();
     let server = Postgres::start_with(dir.path(), QUICK).await.unwrap();
     assert_eq!(number(&server, "SELECT n FROM t").await, 42);
     assert_eq!(number(&server, "SELECT current_setting('max_connections')::int").await, 20);

@@ -36,6 +36,7 @@ pub(crate) const RULES: &[(&str, &str)] = &[
     ("consumers", "every consumer is at the head of the log"),
     ("rest", "nothing waits to be done, and nothing is parked"),
     ("runs", "every run has one end, and its card knows it"),
+    ("environments", "every environment has ended"),
     ("boards", "a board's subscriber saw every change once and in order, and knows the last of each card"),
     ("stream", "the stream's subscribers saw every event once and in order"),
 ];

@@ -30,6 +30,7 @@ pub(super) fn judge(picture: &Picture, noted: &Noted, findings: &mut Findings) {
         findings.add("rest", format!("{table} has {} rows, such as {}", rows.len(), rows[0]));
     }
     runs(picture, findings);
+    environments(picture, findings);
 }
 
 fn models(picture: &Picture, findings: &mut Findings) {
@@ -98,6 +99,18 @@ fn foreign(picture: &Picture, noted: &Noted, findings: &mut Findings) {
             let others = things.filter_map(|thing: Uuid| owners.get(&thing)).any(|owner| *owner != tenant);
             findings.check("foreign", tenants.contains(&tenant) && !others, || format!("{table}: {row}"));
         }
+    }
+}
+
+/// Every environment that was asked for has ended.
+fn environments(picture: &Picture, findings: &mut Findings) {
+    let mut last = BTreeMap::new();
+    for event in picture.events.iter().filter(|event| event.aggregate_type == "environment") {
+        last.insert(event.stream, event);
+    }
+    for event in last.values() {
+        let over = ["EnvironmentStopped", "EnvironmentFailed"].contains(&event.event_type.as_str());
+        findings.check("environments", over, || format!("the last word of one is {}", event.place()));
     }
 }
 

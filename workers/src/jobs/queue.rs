@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a job is claimed by one worker at a time; the oldest job of the tenant with the fewest jobs under way
 //! comes first; whoever has lost a lease can neither extend nor release it, because each claim has an environment of its
-//! own. Never: a decision on what a run may do; that is its aggregate's, which refuses an attempt that is not current.
+//! own; a job stays until its environment is ended, also when its run has. Never: a decision on what a run may do; that is its aggregate's, which refuses an attempt that is not current.
 
 use std::time::Duration;
 
@@ -98,12 +98,33 @@ pub(crate) async fn requeue(
     .map(drop)
 }
 
-/// Takes a run out of the queue. Its holder notices when it next extends its lease.
+/// Takes a run that has ended out of the queue. One that is held is marked: its holder notices when it next extends its
+/// lease, and has an environment to end before it [forgets](forget) the job.
 pub(crate) async fn dequeue(connection: &mut PgConnection, tenant: TenantId, run: RunId) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM work.jobs WHERE tenant = $1 AND run = $2")
+    sqlx::query(
+        "WITH held AS (
+             UPDATE work.jobs SET ended = true WHERE tenant = $1 AND run = $2 AND holder IS NOT NULL RETURNING run)
+         DELETE FROM work.jobs WHERE tenant = $1 AND run = $2 AND NOT EXISTS (SELECT FROM held)",
+    )
+    .bind(tenant.uuid())
+    .bind(run.uuid())
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// Deletes the job of a run that has ended, and whose `environment` has.
+pub(crate) async fn forget(
+    pool: &PgPool,
+    tenant: TenantId,
+    run: RunId,
+    environment: EnvironmentId,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM work.jobs WHERE tenant = $1 AND run = $2 AND environment = $3")
         .bind(tenant.uuid())
         .bind(run.uuid())
-        .execute(connection)
+        .bind(environment.uuid())
+        .execute(pool)
         .await
         .map(drop)
 }
@@ -117,7 +138,8 @@ pub(crate) async fn claim(
     per_tenant: u32,
 ) -> Result<Option<Job>, sqlx::Error> {
     let row = sqlx::query(
-        "WITH busy AS (SELECT tenant, count(*) AS jobs FROM work.jobs WHERE holder IS NOT NULL GROUP BY tenant),
+        "WITH busy AS (SELECT tenant, count(*) AS jobs FROM work.jobs
+                       WHERE holder IS NOT NULL AND NOT ended GROUP BY tenant),
          next AS (
              SELECT waiting.run FROM work.jobs waiting LEFT JOIN busy USING (tenant)
              WHERE waiting.holder IS NULL AND coalesce(busy.jobs, 0) < $4
@@ -137,7 +159,7 @@ pub(crate) async fn claim(
     row.as_ref().map(job).transpose()
 }
 
-/// Extends the lease of the claim that has this environment.
+/// Extends the lease of the claim that has this environment. When its run has ended, that leaves time to end the environment.
 pub(crate) async fn extend(
     pool: &PgPool,
     tenant: TenantId,
@@ -145,10 +167,10 @@ pub(crate) async fn extend(
     environment: EnvironmentId,
     lease: Duration,
 ) -> Result<Lease, sqlx::Error> {
-    let silent: Option<Option<f64>> = sqlx::query_scalar(
+    let held: Option<(bool, Option<f64>)> = sqlx::query_as(
         "UPDATE work.jobs SET lease_until = now() + make_interval(secs => $4)
          WHERE tenant = $1 AND run = $2 AND environment = $3
-         RETURNING extract(epoch FROM now() - pod_seen_at)::float8",
+         RETURNING ended, extract(epoch FROM now() - pod_seen_at)::float8",
     )
     .bind(tenant.uuid())
     .bind(run.uuid())
@@ -156,9 +178,12 @@ pub(crate) async fn extend(
     .bind(lease.as_secs_f64())
     .fetch_optional(pool)
     .await?;
-    Ok(silent.map_or(Lease::Gone, |silent| Lease::Held {
-        pod_silent: silent.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
-    }))
+    Ok(match held {
+        Some((false, silent)) => {
+            Lease::Held { pod_silent: silent.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()) }
+        }
+        Some((true, _)) | None => Lease::Gone,
+    })
 }
 
 /// Notes a pod's sign of life. Whether the claim that it belongs to still stands.
@@ -168,13 +193,14 @@ pub(crate) async fn pod_seen(
     run: RunId,
     environment: EnvironmentId,
 ) -> Result<bool, sqlx::Error> {
-    let done =
-        sqlx::query("UPDATE work.jobs SET pod_seen_at = now() WHERE tenant = $1 AND run = $2 AND environment = $3")
-            .bind(tenant.uuid())
-            .bind(run.uuid())
-            .bind(environment.uuid())
-            .execute(pool)
-            .await?;
+    let done = sqlx::query(
+        "UPDATE work.jobs SET pod_seen_at = now() WHERE tenant = $1 AND run = $2 AND environment = $3 AND NOT ended",
+    )
+    .bind(tenant.uuid())
+    .bind(run.uuid())
+    .bind(environment.uuid())
+    .execute(pool)
+    .await?;
     Ok(done.rows_affected() == 1)
 }
 

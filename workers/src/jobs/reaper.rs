@@ -59,7 +59,10 @@ pub(crate) async fn reap(pool: &PgPool, control: &Control, job: &Job) -> Result<
     let Ok(run) = control.load_run(job.tenant, job.run).await else { return Ok(()) };
     let fail = EnvironmentCommand::Fail { reason: Reason::cut(LOST) };
     let told = control.tell_environment(job.tenant, job.environment, "fail", &job.origin, &fail).await;
-    settled("ending an environment", job.run, &told);
+    if !settled("ending an environment", job.run, &told) {
+        // Without the job nobody would know of the environment: it stays for the next round.
+        return Ok(());
+    }
     match run {
         Run::Active { attempt, .. } => {
             let command = RunCommand::LoseAttempt {
@@ -76,8 +79,7 @@ pub(crate) async fn reap(pool: &PgPool, control: &Control, job: &Job) -> Result<
             queue::release(pool, job.tenant, job.run, job.environment, attempts_lost + 1).await?;
         }
         Run::Ended { .. } | Run::Absent => {
-            let mut connection = pool.acquire().await?;
-            queue::dequeue(&mut connection, job.tenant, job.run).await?;
+            queue::forget(pool, job.tenant, job.run, job.environment).await?;
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::environment::{Driver, Environment, EnvironmentCommand, Purpose};
 use domain::run::{Ending, FailureKind, Run, RunCommand, RunEvent};
 use domain::value::Reason;
 use domain::{EnvironmentId, RunId, TenantId};
@@ -227,6 +228,31 @@ async fn a_new_life_gives_up_at_once_what_the_old_one_held() {
     reaper::reap_former_self(world.pool(), &world.control, holder).await.unwrap();
     let next = next_job(&world, LEASE).await;
     assert_eq!((next.run, next.attempt), (run, 2));
+}
+
+#[tokio::test]
+async fn an_environment_whose_run_ended_before_its_worker_died_is_ended_by_the_next_life() {
+    let world = World::new().await;
+    let _shell = Shell::start(&world, LEASE);
+    let (run, holder) = (id(), ids::fresh());
+    let task = world.task(run, "https://git.example/shop.git", None).await;
+    world.press_run(run, &task).await;
+    let job = until("a job", async || claim(&world, holder, LEASE).await).await;
+    let purpose = Purpose { project: task.project, run, attempt: 1 };
+    let request = EnvironmentCommand::Request { purpose, driver: Driver::Local };
+    let told = world.control.tell_environment(world.tenant, job.environment, "request", &job.origin, &request).await;
+    told.unwrap();
+    world.tell(run, RunCommand::Dispatch { attempt: 1, environment: job.environment }).await;
+    world.tell(run, RunCommand::Cancel { reason: None }).await;
+    until("the worker could know of the end", async || {
+        let lease = queue::extend(world.pool(), world.tenant, run, job.environment, LEASE).await.unwrap();
+        (lease == Lease::Gone).then_some(())
+    })
+    .await;
+    reaper::reap_former_self(world.pool(), &world.control, holder).await.unwrap();
+    assert_eq!(world.environment(job.environment).await, Environment::Failed);
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM work.jobs").fetch_one(world.pool()).await.unwrap();
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]

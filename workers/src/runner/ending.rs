@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::environment::EnvironmentCommand;
-use domain::run::{FailureKind, RunCommand, Timeout};
+use domain::run::{FailureKind, Run, RunCommand, Timeout};
 use domain::value::{Reason, TEXT_BYTES, Text};
 use tracing::warn;
 
@@ -88,11 +88,11 @@ impl Attempt {
         warn!(?ending, "an environment could not be started");
         self.tell_environment("fail", &EnvironmentCommand::Fail { reason: Reason::cut(&ending.reason()) }).await;
         self.tell_run(&ending, "").await;
+        self.let_go().await;
     }
 
     /// The end of an attempt whose environment is taken down by now; `left` says what could not be removed.
     pub(super) async fn end_started(&self, ending: Ending, log_tail: &str, left: Option<String>) {
-        self.tell_run(&ending, log_tail).await;
         let died = matches!(ending, Ending::Exited(_) | Ending::Silent(_) | Ending::LeaseLost);
         let reason = ending.reason();
         if let Some(left) = left {
@@ -103,6 +103,20 @@ impl Attempt {
         } else {
             self.tell_environment("stop", &EnvironmentCommand::Stop { reason: Reason::cut(&reason) }).await;
             self.tell_environment("stopped", &EnvironmentCommand::MarkStopped).await;
+        }
+        // Last: when the run hears that the attempt is lost, its job is the next attempt's, and knows of no environment.
+        self.tell_run(&ending, log_tail).await;
+        self.let_go().await;
+    }
+
+    /// Deletes the job when its run has ended. A job that stays is the next attempt's, or the reaper's.
+    async fn let_go(&self) {
+        let Self { runner, job, .. } = self;
+        if !matches!(runner.control.load_run(job.tenant, job.run).await, Ok(Run::Ended { .. })) {
+            return;
+        }
+        if let Err(error) = queue::forget(&runner.pool, job.tenant, job.run, job.environment).await {
+            warn!(%error, "the job of a run that has ended stays until its lease runs out");
         }
     }
 
