@@ -37,6 +37,10 @@ pub struct Config {
     pub auth: Auth,
     /// Stored secrets.
     pub secrets: Secrets,
+    /// Proofs that nothing was altered.
+    pub evidence: Evidence,
+    /// Stores of other makers.
+    pub object_store: ObjectStore,
     /// Development environments.
     pub environments: Environments,
     /// Background work.
@@ -130,6 +134,31 @@ impl Auth {
 pub struct Secrets {
     /// See [`Config::master_key_file`].
     master_key_file: Option<PathBuf>,
+}
+
+/// `[evidence]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// What the installation calls itself in its checkpoints.
+    pub name: String,
+    /// See [`Config::evidence_key_file`].
+    key_file: Option<PathBuf>,
+    /// The longest that an event waits for a checkpoint.
+    #[serde(rename = "interval_seconds", deserialize_with = "seconds")]
+    pub interval: Duration,
+    /// Events after which there is a checkpoint at once.
+    pub max_events: usize,
+    /// Where the platform's checkpoints are published.
+    pub publish: Vec<String>,
+}
+
+/// `[object_store]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectStore {
+    /// What the store wants to know, by the names that it gives it.
+    pub options: BTreeMap<String, SecretString>,
 }
 
 /// `[environments]`
@@ -305,6 +334,11 @@ impl Config {
         self.secrets.master_key_file.clone().unwrap_or_else(|| self.data_dir.join("keys/master.key"))
     }
 
+    /// The keys that sign checkpoints, newest first. Their public keys stand beside it, in a file that ends in `.pub`.
+    pub fn evidence_key_file(&self) -> PathBuf {
+        self.evidence.key_file.clone().unwrap_or_else(|| self.data_dir.join("keys/evidence.key"))
+    }
+
     /// What types cannot say. The setting is named by its key; the caller turns it into what the operator wrote.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let positive = [
@@ -312,6 +346,8 @@ impl Config {
             ("bus.max_bytes", self.bus.max_bytes),
             ("log.partitions", self.log.partitions.into()),
             ("auth.token_hours", self.auth.token_hours.into()),
+            ("evidence.interval_seconds", self.evidence.interval.as_secs()),
+            ("evidence.max_events", self.evidence.max_events as u64),
             ("workers.max_concurrent_runs", self.workers.max_concurrent_runs as u64),
             ("workers.max_runs_per_tenant", self.workers.max_runs_per_tenant.into()),
             ("workers.dispatch_timeout_seconds", self.workers.dispatch_timeout.as_secs()),
@@ -344,6 +380,12 @@ impl Config {
         if let Some(path) = self.environments.local.read_only_paths.iter().find(|path| !path.is_absolute()) {
             let reason = format!("`{}` must be an absolute path", path.display());
             return Err(("environments.local.read_only_paths", reason));
+        }
+        if self.evidence.name.is_empty() || self.evidence.name.contains(|c: char| c.is_whitespace() || c == '+') {
+            return Err(("evidence.name", "must be a name without spaces and `+`, such as a domain's".into()));
+        }
+        for place in &self.evidence.publish {
+            scheme("evidence.publish", Some(&place.as_str().into()), &["file", "http", "https", "s3"])?;
         }
         scheme("database.url", self.database.url.as_ref(), &["postgres", "postgresql"])?;
         scheme("bus.url", self.bus.url.as_ref(), &["nats", "tls"])?;

@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
     let _already = rustls::crypto::ring::default_provider().install_default();
     // Boxed: it holds everything that a process is made of.
     match Box::pin(agentworks::cli::Cli::parse().run()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("agentworks: {error:#}");
             ExitCode::FAILURE

@@ -15,6 +15,7 @@ use command_api::{Api, Dispatcher};
 use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::archive::Archive;
 use outbox::consumer::Consumer;
+use outbox::evidence::Evidence;
 use outbox::{Aggregates, Bus, Log, LogSettings, MemorySettings, Progress};
 use query_api::QueryState;
 use secrecy::{ExposeSecret, SecretString};
@@ -39,7 +40,7 @@ pub enum Role {
     QueryApi,
     /// The log to the bus.
     Relay,
-    /// Read models.
+    /// Read models, and the evidence.
     Projections,
     /// Processes, jobs, environments, and the pods' gateway.
     Workers,
@@ -114,6 +115,7 @@ pub async fn start(
         let mut owner = outbox::migrate::owner(servers.database.expose_secret()).await?;
         projections::generations::prepare(&mut owner).await.context("the read models cannot be prepared")?;
         parts.projections(&mut tasks, &stop);
+        parts.evidence(config, &mut tasks, &stop)?;
     }
     if plays(Role::CommandApi) {
         let contract = openapi();
@@ -275,6 +277,28 @@ impl Parts {
                 tasks.spawn(async move { Ok(outbox::consumer::run(log, bus, consumer, partition, stop).await?) });
             }
         }
+    }
+
+    /// The Merkle logs, and who signs them.
+    fn evidence(
+        &self,
+        config: &Config,
+        tasks: &mut JoinSet<anyhow::Result<()>>,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let notary = crate::evidence::notary(config, self.log.clone())?;
+        let consumer = Arc::new(Evidence::telling(&notary));
+        for partition in 0..self.log.partitions() {
+            let (log, bus, stop) = (self.log.clone(), Some(self.bus.clone()), stop.clone());
+            let consumer = Arc::clone(&consumer);
+            tasks.spawn(async move { Ok(outbox::consumer::run(log, bus, consumer, partition, stop).await?) });
+        }
+        let stop = stop.clone();
+        tasks.spawn(async move {
+            notary.run(stop).await;
+            Ok(())
+        });
+        Ok(())
     }
 
     fn command_api(&self, config: &Config) -> anyhow::Result<Router> {

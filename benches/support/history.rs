@@ -71,6 +71,22 @@ pub(crate) async fn fill(log: &Log, events: usize) -> usize {
     total
 }
 
+/// Fills the log with the cards of one tenant, until it has about `events`.
+pub(crate) async fn fill_tenant(log: &Log, events: usize) -> TenantId {
+    let (tenant, workspace, project) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    let of = TenantId::from_uuid(tenant);
+    let first = [
+        append(of, "tenant", tenant, &[TenantEvent::Created(TenantCreated { name: name("Acme") })]),
+        append(of, "project", project, &[project_created(WorkspaceId::from_uuid(workspace))]),
+    ];
+    let cards = (0..events / EVENTS_A_CARD)
+        .map(|number| append(of, "card", Uuid::now_v7(), &card(ProjectId::from_uuid(project), number)));
+    let stored =
+        futures::stream::iter(first.into_iter().chain(cards).map(|append| log.append(append))).buffer_unordered(256);
+    stored.for_each(async |verdict| assert!(matches!(verdict.unwrap(), Verdict::Stored(_)))).await;
+    of
+}
+
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }

@@ -94,13 +94,25 @@ fn decode(text: &str) -> Option<Uuid> {
     if bytes.len() != TEXT_LEN || bytes[0] > b'7' {
         return None;
     }
-    let mut value = 0_u128;
+    let (mut value, mut seen) = (0_u128, 0);
     for byte in bytes {
-        let digit = DIGITS.iter().position(|d| d == byte)?;
-        value = (value << 5) | digit as u128;
+        let digit = VALUES[usize::from(*byte)];
+        seen |= digit;
+        value = (value << 5) | u128::from(digit & 31);
     }
-    Some(Uuid::from_u128(value))
+    (seen < 32).then(|| Uuid::from_u128(value))
 }
+
+/// What each character counts as a digit; 255 when it is none.
+const VALUES: [u8; 256] = {
+    let mut values = [255; 256];
+    let mut digit = 0;
+    while digit < 32 {
+        values[DIGITS[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    values
+};
 
 impl<K: Kind> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -167,8 +179,19 @@ impl<K: Kind> Serialize for Id<K> {
 
 impl<'de, K: Kind> Deserialize<'de> for Id<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
+        struct Text<K>(PhantomData<K>);
+        impl<K: Kind> de::Visitor<'_> for Text<K> {
+            type Value = Id<K>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "an id that begins with `{}_`", K::PREFIX)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Id<K>, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text(PhantomData))
     }
 }
 

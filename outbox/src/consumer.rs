@@ -23,7 +23,7 @@ use async_trait::async_trait;
 use domain::TenantId;
 pub use harness::run;
 pub use page::advance;
-pub use rebuild::rebuild;
+pub use rebuild::{catch_up, rebuild};
 use schemas::Recorded;
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -36,6 +36,10 @@ pub const POINTS: &[(&str, &str)] = &[
     ("push.passing", "a run's push was let through; the repository has not heard of it"),
     ("push.done", "the repository has taken a run's push; the pod has no answer"),
     ("result.checked", "a run's result is found true; the log does not have it"),
+    ("evidence.leaves", "leaves are added to Merkle trees; their full tiles are not folded, their transaction is open"),
+    ("checkpoint.signed", "checkpoints are signed; their transaction is open"),
+    ("checkpoint.stored", "checkpoints are in the database; they are not published"),
+    ("checkpoint.published", "a checkpoint is published; nobody has noted it"),
     ("result.recorded", "a run's result is in the log; the pod has no answer"),
 ];
 

@@ -11,6 +11,7 @@ pub mod bus;
 pub mod consumer;
 pub mod crash;
 mod error;
+pub mod evidence;
 mod ids;
 mod log;
 mod message;

@@ -95,6 +95,28 @@ impl Log {
         Ok(Some(PastCommand { fingerprint: hash(row.try_get("fingerprint")?)?, appended }))
     }
 
+    /// What commands said, digested; without those that were never appended.
+    ///
+    /// # Errors
+    /// [`LogError::Database`].
+    pub async fn fingerprints(
+        &self,
+        tenant: TenantId,
+        commands: &[CommandId],
+    ) -> Result<Vec<(CommandId, [u8; 32])>, LogError> {
+        let mut tx = begin(self.app_pool()).await?;
+        set_tenant(&mut tx, tenant).await?;
+        let rows = sqlx::query("SELECT command, fingerprint FROM log.commands WHERE tenant = $1 AND command = ANY($2)")
+            .bind(tenant.uuid())
+            .bind(commands.iter().map(|command| command.uuid()).collect::<Vec<_>>())
+            .fetch_all(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        let known =
+            |row: &PgRow| Ok((CommandId::from_uuid(row.try_get("command")?), hash(row.try_get("fingerprint")?)?));
+        rows.iter().map(known).collect()
+    }
+
     /// Events of all tenants after a position, in order, at most `limit`. For workers.
     ///
     /// # Errors

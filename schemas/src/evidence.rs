@@ -31,7 +31,11 @@
 //! `chain` is the SHA-256 of the 32 bytes of the stream's previous chain (zeros before the first event) followed by the
 //! 32 bytes of the digest.
 
+pub mod archive;
+pub mod checkpoint;
 mod hash;
+pub mod merkle;
+pub mod note;
 
 pub use hash::{Hash, HashError};
 use sha2::{Digest as _, Sha256};

@@ -100,4 +100,18 @@ mod tests {
             assert!(found.contains(&format!("./{path}")), "no message carries {path}");
         }
     }
+
+    #[test]
+    fn every_version_of_every_event_has_its_schema_at_hand() {
+        let paths = contracts::all().into_iter().map(|(path, _)| path).chain(contracts::released());
+        for path in paths.filter(|path| path.starts_with("events/")) {
+            let (name, version) = path["events/".len()..].strip_suffix(".json").unwrap().split_once(".v").unwrap();
+            let schema = contracts::event_schema(name, version.parse().unwrap());
+            assert!(
+                schema.is_some_and(|schema| schema.contains(&format!("urn:agentworks:event:{name}:{version}"))),
+                "{path}"
+            );
+        }
+        assert_eq!(contracts::event_schema("Nothing", 1), None);
+    }
 }

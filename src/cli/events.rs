@@ -53,7 +53,7 @@ impl Args {
 }
 
 pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
-    match print(config, args).await {
+    match Box::pin(print(config, args)).await {
         // `| head` has seen enough.
         Err(error)
             if error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) =>

@@ -26,15 +26,19 @@ pub async fn rebuild(log: &Log, consumer: &dyn Consumer) -> Result<(), ApplyErro
     consumer.reset(&mut tx).await?;
     tx.commit().await?;
     for partition in 0..log.partitions() {
-        rebuild_partition(log, consumer, partition).await?;
+        catch_up(log, consumer, partition, log.head(partition).await?).await?;
     }
     Ok(())
 }
 
-async fn rebuild_partition(log: &Log, consumer: &dyn Consumer, partition: i32) -> Result<(), ApplyError> {
-    let head = log.head(partition).await?;
-    let mut position = 0;
-    while position < head {
+/// Applies what a partition has up to a position. A harness of the same consumer that runs at the same time is harmless:
+/// each page is applied by one of them.
+///
+/// # Errors
+/// [`ApplyError`] of the first event that cannot be applied; what was applied before stays.
+pub async fn catch_up(log: &Log, consumer: &dyn Consumer, partition: i32, to: i64) -> Result<(), ApplyError> {
+    let mut position = register(&mut *log.worker_pool().acquire().await?, consumer.name(), partition).await?;
+    while position < to {
         let page = log.read(partition, position, PAGE).await?;
         let Some(last) = page.last() else { break };
         match page::apply(log, consumer, &page).await? {

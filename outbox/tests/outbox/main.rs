@@ -6,6 +6,7 @@ mod aggregates;
 mod append;
 mod archive;
 mod conformance;
+mod evidence;
 mod harness;
 mod isolation;
 mod migrate;

@@ -51,6 +51,17 @@ pub fn released() -> Vec<String> {
     registry::events().into_iter().flat_map(older).collect()
 }
 
+/// The schema of an event in a version, whether present or past, as its file has it.
+pub fn event_schema(name: &str, version: u16) -> Option<String> {
+    let path = event_path(name, version);
+    let past = RELEASED.iter().find(|(known, _)| *known == path).map(|(_, schema)| (*schema).to_owned());
+    past.or_else(|| all().into_iter().find(|(known, _)| *known == path).map(|(_, schema)| schema))
+}
+
+/// The files of [`released`].
+const RELEASED: &[(&str, &str)] =
+    &[("events/ProjectCreated.v1.json", include_str!("../../contracts/events/ProjectCreated.v1.json"))];
+
 fn event_path(name: &str, version: u16) -> String {
     format!("events/{name}.v{version}.json")
 }

@@ -1,0 +1,40 @@
+//! `agentworks import`: restores an archive into an empty tenant.
+
+use std::path::{Path, PathBuf};
+
+use super::progress::Progress;
+use super::verify;
+use crate::config::Config;
+use crate::{archive, roles};
+
+/// Arguments of `agentworks import`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The file that `agentworks export` wrote.
+    file: PathBuf,
+    /// As for `agentworks verify`.
+    #[arg(long, value_name = "KEY|FILE")]
+    key: Vec<String>,
+}
+
+#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
+pub(super) async fn run(config: Config, file: Option<&Path>, args: Args) -> anyhow::Result<()> {
+    // The keys of this installation say nothing of an archive of another.
+    let anchors = if args.key.is_empty() { Vec::new() } else { verify::anchors(file, &args.key)? };
+    let (log, _servers) = roles::reader(&config).await?;
+    let mut progress = Progress::new("events");
+    let imported = archive::import(&log, &args.file, &anchors, &mut |done, all| progress.at(done, all)).await?;
+    progress.done();
+    let manifest = &imported.report.manifest;
+    if imported.present > 0 {
+        println!("{} events were there already, of an import that had stopped", imported.present);
+    }
+    println!(
+        "{} events of {} are restored and proven equal: digests, chains, and the roots of {} checkpoints",
+        manifest.events, manifest.tenant, imported.checkpoints
+    );
+    if !imported.report.vouched {
+        println!("warning: the signer of the archive is not vouched for: {}", imported.report.keys.join(", "));
+    }
+    Ok(())
+}
