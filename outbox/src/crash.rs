@@ -23,6 +23,8 @@ pub const POINTS: &[(&str, &str)] = &[
     ("relay.acknowledged", "the stream has an event; the relay has not noted it"),
     ("consumer.applied", "a page's effects and the position are written; their transaction is open"),
     ("consumer.committed", "a page is committed; nobody was told"),
+    ("snapshot.cut", "a snapshot is cut; it is not stored"),
+    ("snapshot.written", "a snapshot is stored; nobody knows"),
     ("archive.written", "a range's file is written; the log does not know of it"),
     ("archive.marked", "a range is marked as archived; its table is still there"),
     ("archive.detached", "an archived range's table is no part of the log any more; it is not dropped"),

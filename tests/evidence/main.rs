@@ -8,7 +8,3 @@ mod packed;
 mod restore;
 mod tamper;
 mod world;
-
-#[expect(dead_code, reason = "each test binary uses what it needs")]
-#[path = "../../outbox/tests/outbox/support/server.rs"]
-mod server;

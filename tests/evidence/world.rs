@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentworks::archive::{Exporter, Until};
+use agentworks::embedded::Postgres;
 use domain::id::{CommandId, EventId};
 use domain::tenant::{TenantEvent, TenantRenamed};
 use domain::value::Name;
@@ -17,8 +18,6 @@ use schemas::evidence::checkpoint::Keys;
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-use crate::server::Database;
 
 pub(crate) const INSTALLATION: &str = "test.example";
 
@@ -37,7 +36,7 @@ pub(crate) fn keys(seeds: &[u8]) -> Keys {
 }
 
 pub(crate) struct World {
-    _database: Database,
+    _postgres: Postgres,
     pub(crate) log: Log,
     pub(crate) folder: TempDir,
     pub(crate) tenant: TenantId,
@@ -48,11 +47,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let database = Database::with(1).await;
-        let settings = LogSettings { url: database.url.clone(), max_connections: 8, notify: false };
+        let folder = tempfile::tempdir().unwrap();
+        let postgres = Postgres::start(&folder.path().join("postgres")).await.unwrap();
+        let url = postgres.url("postgres", "postgres");
+        outbox::migrate::run(&url, 1).await.unwrap();
+        let settings = LogSettings { url, max_connections: 8, notify: false };
         let log = Log::connect(&settings).await.unwrap();
         let (tenant, other) = (TenantId::from_uuid(uuid()), TenantId::from_uuid(uuid()));
-        Self { _database: database, log, folder: tempfile::tempdir().unwrap(), tenant, other, streams: vec![] }
+        Self { _postgres: postgres, log, folder, tenant, other, streams: vec![] }
     }
 
     /// Appends commands of `each` events to streams in turn, with one of the other tenant now and then, and a checkpoint
