@@ -23,8 +23,10 @@ pub const POINTS: &[(&str, &str)] = &[
     ("relay.acknowledged", "the stream has an event; the relay has not noted it"),
     ("consumer.applied", "a page's effects and the position are written; their transaction is open"),
     ("consumer.committed", "a page is committed; nobody was told"),
-    ("snapshot.cut", "a snapshot is cut; it is not stored"),
-    ("snapshot.written", "a snapshot is stored; nobody knows"),
+    ("evidence.leaves", "leaves are added to Merkle trees; their full tiles are not folded, their transaction is open"),
+    ("checkpoint.signed", "checkpoints are signed; their transaction is open"),
+    ("checkpoint.stored", "checkpoints are in the database; they are not published"),
+    ("checkpoint.published", "a checkpoint is published; nobody has noted it"),
     ("archive.written", "a range's file is written; the log does not know of it"),
     ("archive.marked", "a range is marked as archived; its table is still there"),
     ("archive.detached", "an archived range's table is no part of the log any more; it is not dropped"),
@@ -38,10 +40,6 @@ pub const POINTS: &[(&str, &str)] = &[
     ("push.passing", "a run's push was let through; the repository has not heard of it"),
     ("push.done", "the repository has taken a run's push; the pod has no answer"),
     ("result.checked", "a run's result is found true; the log does not have it"),
-    ("evidence.leaves", "leaves are added to Merkle trees; their full tiles are not folded, their transaction is open"),
-    ("checkpoint.signed", "checkpoints are signed; their transaction is open"),
-    ("checkpoint.stored", "checkpoints are in the database; they are not published"),
-    ("checkpoint.published", "a checkpoint is published; nobody has noted it"),
     ("result.recorded", "a run's result is in the log; the pod has no answer"),
 ];
 
