@@ -9,6 +9,8 @@ use async_nats::jetstream::{self, stream};
 use futures::StreamExt as _;
 use schemas::subject;
 
+use crate::feed::{Feeds, Listener};
+
 /// The window in which the server recognises a repeated message id.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Messages that wait for a slow reader before the client drops more of them: the log has them, memory has not.
@@ -41,6 +43,7 @@ pub struct Bus {
     client: async_nats::Client,
     jetstream: jetstream::Context,
     max_bytes: i64,
+    feeds: Feeds,
 }
 
 impl Bus {
@@ -65,7 +68,7 @@ impl Bus {
             // Each relay bounds its own; a bound for all of them together would have them wait for each other.
             .max_ack_inflight(MANY)
             .build(client.clone());
-        let bus = Self { client, jetstream, max_bytes };
+        let bus = Self { client, jetstream, max_bytes, feeds: Feeds::default() };
         bus.ensure_stream().await?;
         Ok(bus)
     }
@@ -93,6 +96,11 @@ impl Bus {
         let mut back = self.client.subscribe(inbox.clone()).await.map_err(|error| silent(&error))?;
         self.client.publish(inbox, "".into()).await.map_err(|error| silent(&error))?;
         back.next().await.map(drop).ok_or_else(|| silent(&"the connection is closed"))
+    }
+
+    /// What the relays publish of a partition, from now on. All who listen in this process share one subscription.
+    pub(crate) async fn listen(&self, partition: i32) -> Result<Listener, async_nats::SubscribeError> {
+        self.feeds.listen(&self.client, partition).await
     }
 
     pub(crate) fn jetstream(&self) -> &jetstream::Context {

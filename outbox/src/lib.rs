@@ -12,6 +12,7 @@ pub mod consumer;
 pub mod crash;
 mod error;
 pub mod evidence;
+mod feed;
 mod ids;
 mod log;
 mod message;

@@ -1,22 +1,25 @@
 //! Feeds a consumer: from the log until it has caught up, then from the bus, and from the log again whenever the bus
 //! left something out, fell silent or is gone.
 //!
-//! The bus is listened to by a plain subscription to the subjects that the relay publishes on. It needs no state on the
-//! server and outlives the stream; what it loses, the log repairs.
+//! The bus is listened to by a plain subscription to the subjects that the relay publishes on, one for all consumers of the
+//! process. It needs no state on the server and outlives the stream; what it loses, the log repairs.
+//!
+//! What comes alone is applied at once. Where pages come with several events each, the next is given time to grow: a page's
+//! cost hardly depends on its size.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Subscriber;
-use futures::{FutureExt as _, StreamExt as _};
-use schemas::{Recorded, subject};
+use schemas::Recorded;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::{ApplyError, Consumer, Touched, page, parking, register};
 use crate::ahead::{self, Ahead};
-use crate::{Bus, Log, LogError, message, progress, trace};
+use crate::feed::{Heard, Listener};
+use crate::{Bus, Log, LogError, progress, trace};
 
 /// Events that a page takes at first; as many more as go through quickly.
 const PAGE: usize = 500;
@@ -26,6 +29,11 @@ const SLOW: Duration = Duration::from_secs(1);
 /// How often an event that is refused is tried alone before its tenant is parked, and how long to wait in between.
 const TRIES: i32 = 3;
 const PAUSE: Duration = Duration::from_millis(50);
+/// Events that a page has where many come.
+const CROWD: usize = 8;
+/// After a page of that many, the next gets so many times as long to grow as the page took, at most so long.
+const SHARE: u32 = 4;
+const MOST_REST: Duration = Duration::from_millis(50);
 /// Silence on the bus after which the log is asked.
 const SILENCE: Duration = Duration::from_millis(500);
 /// How often the log is asked without a bus.
@@ -60,7 +68,7 @@ pub async fn run(
         suspect: None,
         tries: 0,
         seen: 0,
-        subscriber: None,
+        listener: None,
         trouble,
     };
     // A page under way is finished by the database or rolled back; it can be left at any point.
@@ -87,7 +95,7 @@ struct Harness {
     tries: i32,
     /// The highest position seen anywhere.
     seen: i64,
-    subscriber: Option<Subscriber>,
+    listener: Option<Listener>,
     trouble: Trouble,
 }
 
@@ -107,12 +115,12 @@ impl Harness {
     }
 
     async fn subscribe(&mut self) {
-        if self.subscriber.is_some() {
+        if self.listener.is_some() {
             return;
         }
         let Some(bus) = &self.bus else { return };
-        match bus.client().subscribe(subject::partition(self.partition)).await {
-            Ok(subscriber) => self.subscriber = Some(subscriber),
+        match bus.listen(self.partition).await {
+            Ok(listener) => self.listener = Some(listener),
             Err(error) => tracing::debug!(consumer = self.consumer.name(), %error, "cannot subscribe"),
         }
     }
@@ -120,27 +128,32 @@ impl Harness {
     /// Applies what the bus brings, until it leaves something out, or brings nothing that could be applied for a while.
     async fn listen(&mut self, mut due: Instant) {
         loop {
-            let Some(subscriber) = &mut self.subscriber else {
+            let Some(listener) = &mut self.listener else {
                 return tokio::time::sleep_until(due).await;
             };
             // In this order: whoever repeats old events endlessly must not keep us from asking the log.
             let first = tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(due) => return,
-                first = subscriber.next() => first,
+                first = listener.recv() => first,
             };
-            let Some(first) = first else {
+            let mut messages = match first {
+                Ok(first) => vec![first],
+                // Some were missed.
+                Err(RecvError::Lagged(_)) => return,
                 // The client has closed: from now on the log alone.
-                self.subscriber = None;
-                return;
+                Err(RecvError::Closed) => {
+                    self.listener = None;
+                    return;
+                }
             };
-            let mut messages = vec![first];
             while messages.len() < self.size
-                && let Some(message) = subscriber.next().now_or_never().flatten()
+                && let Ok(message) = listener.try_recv()
             {
                 messages.push(message);
             }
             let (page, gap) = self.sift(&messages);
+            let begun = Instant::now();
             if !page.is_empty() {
                 if !self.apply(&page).await {
                     return;
@@ -150,23 +163,28 @@ impl Harness {
             if gap {
                 return;
             }
+            if (CROWD..PAGE).contains(&page.len()) {
+                tokio::time::sleep((begun.elapsed() * SHARE).min(MOST_REST)).await;
+            }
         }
     }
 
     /// The position rule: what follows on the position, up to the first gap, and whether there is one.
-    fn sift(&mut self, messages: &[async_nats::Message]) -> (Vec<Recorded>, bool) {
+    fn sift(&mut self, messages: &[Arc<Heard>]) -> (Vec<Recorded>, bool) {
         let Some(mut at) = self.position else { return (Vec::new(), true) };
         let mut page = Vec::new();
         for message in messages {
-            let Some(position) = message::position(message.headers.as_ref()) else { continue };
+            let position = message.position;
             self.seen = self.seen.max(position);
             if position <= at {
                 continue;
             }
-            let event = message::decode(message)
-                .filter(|event| position == at + 1 && event.position == position && event.partition == self.partition);
+            if position > at + 1 {
+                return (page, true);
+            }
+            let event = message.event().filter(|event| event.position == position && event.partition == self.partition);
             let Some(event) = event else { return (page, true) };
-            page.push(event);
+            page.push(event.clone());
             at = position;
         }
         (page, false)
