@@ -73,6 +73,14 @@ async fn run() {
     println!("  ratio                                              {:>9.2} x limit", rate / limit);
     println!("  CreateCard                                         {creations:>9.0} /s");
     println!("  ratio                                              {:>9.2} x limit", creations / limit);
+    println!("  memory of the process afterwards                   {:>9} MiB", resident_mib(installation.pid()));
+}
+
+/// What a process holds of the machine's memory, without the servers that it started.
+fn resident_mib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1_024
 }
 
 /// A request as it goes over the wire.
