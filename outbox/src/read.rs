@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::id::CommandId;
-use domain::{Decider, EventId, TenantId};
+use domain::{Decider, TenantId};
 use schemas::Recorded;
 use schemas::evidence::Hash;
 use sqlx::postgres::PgRow;
@@ -11,7 +11,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use crate::log::{begin, set_tenant};
-use crate::row::{events, recorded};
+use crate::row::{self, events, recorded};
 use crate::{Appended, Log, LogError, snapshot};
 
 /// An aggregate as the log has it.
@@ -36,16 +36,18 @@ pub struct PastCommand {
     pub appended: Appended,
 }
 
-/// The columns of `log.load`. The first row has where the stream is, and its snapshot; the others an event each.
-const EVENT_TYPE: usize = 0;
-const EVENT_VERSION: usize = 1;
-const PAYLOAD: usize = 2;
-const ID: usize = 3;
-const VERSION: usize = 4;
-const POSITION: usize = 5;
-const CHAIN: usize = 6;
-const CUT: usize = 7;
-const DIGEST: usize = 8;
+/// The columns of `log.load`: where the stream is, its snapshot, its events since.
+const VERSION: usize = 0;
+const POSITION: usize = 1;
+const CHAIN: usize = 2;
+const CUT: usize = 3;
+const STATE: usize = 4;
+const DIGEST: usize = 5;
+const TYPES: usize = 6;
+const VERSIONS: usize = 7;
+const PAYLOADS: usize = 8;
+/// What stands between two payloads.
+const SEPARATOR: char = '\u{1e}';
 /// The form that no snapshot has.
 const NO_FORM: i32 = 0;
 
@@ -56,29 +58,27 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`]; [`LogError::Decode`] or [`LogError::Row`] when an event makes no sense to this release.
     pub async fn load<A: Decider>(&self, tenant: TenantId, stream: Uuid) -> Result<Loaded<A>, LogError> {
-        let rows = self.rows(tenant, A::TYPE, stream, A::STATE).await?;
-        let Some((head, events)) = rows.split_first() else { return Ok(Loaded::default()) };
-        let Some(cut) = head.try_get::<Option<i64>, _>(CUT)? else {
-            return self.folded(tenant, stream, (A::default(), 0), head, events).await;
+        let Some(row) = self.row(tenant, A::TYPE, stream, A::STATE).await? else { return Ok(Loaded::default()) };
+        let Some(cut) = row.try_get::<Option<i64>, _>(CUT)? else {
+            return self.folded(tenant, stream, (A::default(), 0), &row).await;
         };
-        if let Some(state) = snapshot::read(tenant, stream, cut, text(head, PAYLOAD)?, head.try_get(DIGEST)?) {
-            return self.folded(tenant, stream, (state, cut), head, events).await;
+        if let Some(state) = snapshot::read(tenant, stream, cut, text(&row, STATE)?, row.try_get(DIGEST)?) {
+            return self.folded(tenant, stream, (state, cut), &row).await;
         }
         tracing::warn!(%stream, aggregate = A::TYPE, version = cut, "a snapshot is damaged; it is not used");
-        let rows = self.rows(tenant, A::TYPE, stream, NO_FORM).await?;
-        let Some((head, events)) = rows.split_first() else { return Ok(Loaded::default()) };
-        self.folded(tenant, stream, (A::default(), 0), head, events).await
+        let Some(row) = self.row(tenant, A::TYPE, stream, NO_FORM).await? else { return Ok(Loaded::default()) };
+        self.folded(tenant, stream, (A::default(), 0), &row).await
     }
 
-    async fn rows(
+    async fn row(
         &self,
         tenant: TenantId,
         aggregate_type: &str,
         stream: Uuid,
         form: i32,
-    ) -> Result<Vec<PgRow>, sqlx::Error> {
+    ) -> Result<Option<PgRow>, sqlx::Error> {
         sqlx::query(
-            "SELECT event_type, event_version, payload, id, version, position, chain, cut, digest \
+            "SELECT version, position, chain, cut, state, digest, types, versions, payloads \
              FROM log.load($1, $2, $3, $4, $5)",
         )
         .bind(self.partition_of(tenant))
@@ -86,39 +86,50 @@ impl Log {
         .bind(aggregate_type)
         .bind(stream)
         .bind(form)
-        .fetch_all(self.app_pool())
+        .fetch_optional(self.app_pool())
         .await
     }
 
-    /// What `events` make of a state at a version. Many leave a snapshot.
+    /// What the row's events make of a state at a version. Many leave a snapshot.
     async fn folded<A: Decider>(
         &self,
         tenant: TenantId,
         stream: Uuid,
         (mut state, cut): (A, i64),
-        head: &PgRow,
-        events: &[PgRow],
+        row: &PgRow,
     ) -> Result<Loaded<A>, LogError> {
-        let version: i64 = head.try_get(VERSION)?;
-        if i64::try_from(events.len()).is_ok_and(|count| cut + count != version) {
+        let version: i64 = row.try_get(VERSION)?;
+        let versions: Vec<i32> = row.try_get::<Option<_>, _>(VERSIONS)?.unwrap_or_default();
+        if i64::try_from(versions.len()).is_ok_and(|count| cut + count != version) {
             // The others are in the archive.
             let loaded = self.load_archived(tenant, stream).await?;
             self.snapshots.take(tenant, stream, &loaded);
             return Ok(loaded);
         }
-        for row in events {
-            let version: i32 = row.try_get(EVENT_VERSION)?;
-            let version = u16::try_from(version).map_err(|_| LogError::Row(format!("event version {version}")))?;
-            let event = schemas::event::decode_payload::<A>(row.try_get(EVENT_TYPE)?, version, text(row, PAYLOAD)?)
-                .map_err(|source| decode_error(row, source))?;
-            state.evolve(&event);
+        let types: &str = row.try_get::<Option<_>, _>(TYPES)?.unwrap_or_default();
+        let payloads: &str = row.try_get::<Option<_>, _>(PAYLOADS)?.unwrap_or_default();
+        let events = types.split(' ').zip(payloads.split(SEPARATOR)).zip(&versions);
+        for (((name, payload), event_version), before) in events.zip(cut..) {
+            match schemas::event::decode_payload::<A>(name, row::event_version(*event_version)?, payload) {
+                Ok(event) => state.evolve(&event),
+                Err(source) => return Err(self.decode_error(tenant, stream, before, source).await),
+            }
         }
         let loaded =
-            Loaded { state, version, position: head.try_get(POSITION)?, chain: Hash(hash(head.try_get(CHAIN)?)?) };
-        if events.len() >= self.snapshot_events {
+            Loaded { state, version, position: row.try_get(POSITION)?, chain: Hash(hash(row.try_get(CHAIN)?)?) };
+        if versions.len() >= self.snapshot_events {
             self.snapshots.take(tenant, stream, &loaded);
         }
         Ok(loaded)
+    }
+
+    /// The event after a version of a stream makes no sense: which it is.
+    async fn decode_error(&self, tenant: TenantId, stream: Uuid, before: i64, source: domain::DecodeError) -> LogError {
+        match self.read_stream(tenant, stream, before, 1).await.as_deref() {
+            Ok([event, ..]) => LogError::Decode { event: event.id, source: Arc::new(source) },
+            Ok([]) => LogError::Row(format!("the event after version {before} of {stream}: {source}")),
+            Err(error) => error.clone(),
+        }
     }
 
     /// What a command led to, when it was appended before.
@@ -302,11 +313,4 @@ fn text(row: &PgRow, column: usize) -> Result<&str, LogError> {
 
 pub(crate) fn hash(bytes: &[u8]) -> Result<[u8; 32], LogError> {
     bytes.try_into().map_err(|_| LogError::Row(format!("a hash of {} bytes", bytes.len())))
-}
-
-fn decode_error(row: &PgRow, source: domain::DecodeError) -> LogError {
-    match row.try_get(ID) {
-        Ok(id) => LogError::Decode { event: EventId::from_uuid(id), source: Arc::new(source) },
-        Err(error) => error.into(),
-    }
 }

@@ -6,7 +6,7 @@ use domain::TenantId;
 use domain::tenant::Tenant;
 use futures::future::join_all;
 use outbox::{Loaded, Log, Verdict};
-use sqlx::{PgConnection, Row as _};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::support::{Database, connect, eventually, first, next, tenant, uuid};
@@ -37,16 +37,14 @@ async fn snapshot_at(admin: &mut PgConnection, stream: Uuid, version: i64) {
     tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("a snapshot is written");
 }
 
-/// Rows that a load of the stream takes: one for the stream, and those of its events.
-async fn rows(log: &Log, tenant: TenantId, stream: Uuid) -> usize {
-    let rows = sqlx::query("SELECT event_type FROM log.load(0, $1, 'tenant', $2, 1)")
+/// Events that a load of the stream takes.
+async fn events(log: &Log, tenant: TenantId, stream: Uuid) -> i32 {
+    sqlx::query_scalar("SELECT coalesce(cardinality(versions), 0) FROM log.load(0, $1, 'tenant', $2, 1)")
         .bind(tenant.uuid())
         .bind(stream)
-        .fetch_all(log.app_pool())
+        .fetch_one(log.app_pool())
         .await
-        .unwrap();
-    assert!(rows[0].try_get::<Option<&str>, _>(0).unwrap().is_none());
-    rows.len()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -58,13 +56,13 @@ async fn a_long_load_leaves_a_snapshot_and_the_next_reads_only_what_came_since()
     log.append(first(tenant, stream, 9)).await.unwrap();
     log.load::<Tenant>(tenant, stream).await.unwrap();
     append(&log, tenant, stream, 3).await;
-    assert_eq!(rows(&log, tenant, stream).await, 1 + 12);
+    assert_eq!(events(&log, tenant, stream).await, 12);
     let full = log.load::<Tenant>(tenant, stream).await.unwrap();
     snapshot_at(&mut admin, stream, 12).await;
-    assert_eq!(rows(&log, tenant, stream).await, 1);
+    assert_eq!(events(&log, tenant, stream).await, 0);
     assert_eq!(log.load::<Tenant>(tenant, stream).await.unwrap(), full);
     append(&log, tenant, stream, 2).await;
-    assert_eq!(rows(&log, tenant, stream).await, 1 + 2);
+    assert_eq!(events(&log, tenant, stream).await, 2);
     let loaded = log.load::<Tenant>(tenant, stream).await.unwrap();
     assert_is_the_fold(&log, tenant, stream, &loaded).await;
     // Nothing but time is lost with it.
@@ -97,7 +95,7 @@ async fn a_snapshot_that_is_damaged_or_foreign_or_ahead_of_its_stream_changes_no
         let changed = sqlx::raw_sql(damage).execute(&mut admin).await.unwrap();
         assert!(changed.rows_affected() > 0);
         assert_eq!(log.load::<Tenant>(tenant, stream).await.unwrap(), full, "{damage}");
-        eventually("the load has left a good one", || async { rows(&log, tenant, stream).await == 1 }).await;
+        eventually("the load has left a good one", || async { events(&log, tenant, stream).await == 0 }).await;
         append(&log, tenant, stream, 1).await;
         let loaded = log.load::<Tenant>(tenant, stream).await.unwrap();
         assert_is_the_fold(&log, tenant, stream, &loaded).await;
