@@ -8,12 +8,14 @@
 mod lanes;
 mod statement;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, Sleep};
 
 use self::lanes::{Lanes, Waiting};
 use self::statement::Answer;
@@ -37,7 +39,8 @@ impl Writer {
         let lanes = Arc::new(Lanes::new());
         let (progress, appended) = watch::channel(0);
         let options = options.options([("statement_timeout", SERVER_PATIENCE)]);
-        let task = Task { lanes: Arc::clone(&lanes), options, partition, notify, connection: None, progress };
+        let patience = Box::pin(tokio::time::sleep(PATIENCE));
+        let task = Task { lanes: Arc::clone(&lanes), options, partition, notify, connection: None, patience, progress };
         tokio::spawn(task.run());
         Self { lanes, appended }
     }
@@ -65,6 +68,8 @@ struct Task {
     partition: i32,
     notify: bool,
     connection: Option<PgConnection>,
+    /// Kept from statement to statement: putting a timer off costs nothing, a new one wakes the runtime's driver.
+    patience: Pin<Box<Sleep>>,
     progress: watch::Sender<i64>,
 }
 
@@ -168,12 +173,12 @@ impl Task {
         // Taken out: when this future is dropped or fails in the middle, the connection is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => patient(self.options.connect()).await?,
+            None => patient(self.patience.as_mut(), self.options.connect()).await?,
         };
         crash::point("append.sending");
-        let result =
-            patient(statement::execute(&mut connection, self.partition, self.notify, group.iter().map(|w| &w.sealed)))
-                .await;
+        let appends = group.iter().map(|waiting| &waiting.sealed);
+        let statement = statement::execute(&mut connection, self.partition, self.notify, appends);
+        let result = patient(self.patience.as_mut(), statement).await;
         if result.is_ok() {
             crash::point("append.committed");
         }
@@ -196,10 +201,18 @@ fn fail(group: Vec<Waiting>, error: &LogError) {
     }
 }
 
-async fn patient<T>(work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| {
-        Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer")))
-    })
+async fn patient<T>(
+    mut patience: Pin<&mut Sleep>,
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    patience.as_mut().reset(Instant::now() + PATIENCE);
+    tokio::select! {
+        biased;
+        result = work => result,
+        () = patience => {
+            Err(sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, "the database does not answer")))
+        }
+    }
 }
 
 /// Whether the connection is of no more use, as opposed to a statement that was refused.
