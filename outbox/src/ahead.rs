@@ -3,6 +3,7 @@
 use schemas::Recorded;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::copy::Copier;
 use crate::{Log, LogError};
 
 /// Events of the first page; each full one doubles it.
@@ -11,16 +12,21 @@ const FIRST: usize = 250;
 pub(crate) const MOST: usize = 5_000;
 /// Bytes that a page shall take, about: larger events make smaller pages.
 const BYTES: usize = 8 << 20;
+/// Pages of so many events are copied: there is a way to go, and a connection for it pays.
+const COPIED: usize = 2_000;
 /// What an event takes besides its payload, about.
 const OVERHEAD: usize = 600;
 
-/// Reads one partition. Holds two pages at most: the one read ahead, and the one that was just given out.
+/// Reads one partition. Holds two pages at most: the one read ahead, and the one that was just given out; and a connection
+/// of its own while there is much to read.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     log: Log,
     partition: i32,
     limit: usize,
     next: Option<Next>,
+    /// There as soon as pages are large, and while they are full.
+    copier: Option<Copier>,
 }
 
 /// The page after a position, on its way.
@@ -28,12 +34,12 @@ pub(crate) struct Ahead {
 struct Next {
     after: i64,
     limit: usize,
-    page: AbortOnDropHandle<Result<Vec<Recorded>, LogError>>,
+    page: AbortOnDropHandle<Result<(Vec<Recorded>, Option<Copier>), LogError>>,
 }
 
 impl Ahead {
     pub(crate) const fn new(log: Log, partition: i32) -> Self {
-        Self { log, partition, limit: FIRST, next: None }
+        Self { log, partition, limit: FIRST, next: None, copier: None }
     }
 
     /// The events after a position, in order, at most `most`; none when there are none yet. A full page has the next one
@@ -42,19 +48,22 @@ impl Ahead {
         let (limit, page) = match self.next.take() {
             Some(next) if next.after == after && next.limit <= most => {
                 // The task is gone only when the process is stopping.
-                (next.limit, next.page.await.unwrap_or(Err(LogError::Stopped))?)
+                let (page, copier) = next.page.await.unwrap_or(Err(LogError::Stopped))?;
+                self.copier = copier;
+                (next.limit, page)
             }
             _ => {
                 let limit = self.limit.min(most);
-                (limit, read(&self.log, self.partition, after, limit).await?)
+                (limit, self.log.read(self.partition, after, i64::try_from(limit).unwrap_or(i64::MAX)).await?)
             }
         };
         if let Some(last) = page.last().filter(|_| page.len() == limit && limit == self.limit.min(most)) {
             self.grow(&page);
-            let (log, partition, after, limit) =
-                (self.log.clone(), self.partition, last.position, self.limit.min(most));
-            let page = tokio::spawn(async move { read(&log, partition, after, limit).await });
+            let (after, limit) = (last.position, self.limit.min(most));
+            let page = tokio::spawn(read(self.log.clone(), self.copier.take(), self.partition, after, limit));
             self.next = Some(Next { after, limit, page: AbortOnDropHandle::new(page) });
+        } else {
+            self.copier = None;
         }
         Ok(page)
     }
@@ -71,6 +80,22 @@ impl Ahead {
     }
 }
 
-async fn read(log: &Log, partition: i32, after: i64, limit: usize) -> Result<Vec<Recorded>, LogError> {
-    log.read(partition, after, i64::try_from(limit).unwrap_or(i64::MAX)).await
+/// A page, and what copied it, for the next one.
+async fn read(
+    log: Log,
+    copier: Option<Copier>,
+    partition: i32,
+    after: i64,
+    limit: usize,
+) -> Result<(Vec<Recorded>, Option<Copier>), LogError> {
+    let count = i64::try_from(limit).unwrap_or(i64::MAX);
+    if limit < COPIED {
+        return Ok((log.read(partition, after, count).await?, None));
+    }
+    let mut copier = match copier {
+        Some(copier) => copier,
+        None => Copier::connect(&log).await?,
+    };
+    let page = copier.page(partition, after, limit).await?;
+    Ok((log.completed(partition, after, count, page).await?, Some(copier)))
 }

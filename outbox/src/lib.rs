@@ -9,6 +9,7 @@ pub mod append;
 pub mod archive;
 pub mod bus;
 pub mod consumer;
+mod copy;
 pub mod crash;
 mod error;
 pub mod evidence;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::id::CommandId;
 use domain::{Decider, TenantId};
+use futures::TryStreamExt as _;
 use schemas::Recorded;
 use schemas::evidence::Hash;
 use sqlx::postgres::PgRow;
@@ -180,13 +181,17 @@ impl Log {
     /// # Errors
     /// [`LogError::Database`]; [`LogError::Row`] when a row makes no sense.
     pub async fn read(&self, partition: i32, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
-        let rows = sqlx::query(events!("WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3"))
+        let mut rows = sqlx::query(events!("WHERE partition = $1 AND position > $2 ORDER BY position LIMIT $3"))
             .bind(partition)
             .bind(after)
             .bind(limit)
-            .fetch_all(self.worker_pool())
-            .await?;
-        let page = rows.iter().map(recorded).collect::<Result<_, _>>()?;
+            .fetch(self.worker_pool());
+        // Each is decoded as it comes, while the server goes on.
+        let mut page = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            page.push(recorded(&row)?);
+        }
+        drop(rows);
         self.completed(partition, after, limit, page).await
     }
 

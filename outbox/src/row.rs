@@ -29,10 +29,47 @@ pub(crate) use events;
 /// Where the database's times begin.
 const EPOCH: OffsetDateTime = datetime!(2000-01-01 00:00 UTC);
 
+/// What `COPY` in binary form begins with, and the length of what follows that in front of the first row.
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+const FLAGS: usize = 8;
+
 /// The event of a row of [`events`], from a prepared statement: its values are in binary form.
 pub(crate) fn recorded(row: &PgRow) -> Result<Recorded, LogError> {
-    let mut values = Values { row, next: 0 };
-    // In the order of the columns.
+    let mut next = 0;
+    event(Values(|| {
+        let value = row.try_get_raw(next)?;
+        next += 1;
+        // Without bytes it is NULL.
+        Ok(value.as_bytes().ok())
+    }))
+}
+
+/// The event of a message of a `COPY` of [`events`] in binary form, which is a row; none at the end.
+pub(crate) fn copied(message: &[u8]) -> Result<Option<Recorded>, LogError> {
+    let row = message.strip_prefix(SIGNATURE).map_or(Some(message), |rest| rest.get(FLAGS..));
+    let (columns, mut rest) = row.and_then(|row| row.split_first_chunk()).ok_or_else(cut)?;
+    // Instead of the number of columns, the end has -1.
+    if i16::from_be_bytes(*columns) < 0 {
+        return Ok(None);
+    }
+    let next = || {
+        let (length, behind) = rest.split_first_chunk().ok_or_else(cut)?;
+        rest = behind;
+        // NULL has the length -1.
+        let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else { return Ok(None) };
+        let (value, behind) = rest.split_at_checked(length).ok_or_else(cut)?;
+        rest = behind;
+        Ok(Some(value))
+    };
+    event(Values(next)).map(Some)
+}
+
+fn cut() -> LogError {
+    LogError::Row("a copied row is cut off".to_owned())
+}
+
+/// The event of its values, in the order of the columns.
+fn event<'r, N: FnMut() -> Result<Option<&'r [u8]>, LogError>>(mut values: Values<N>) -> Result<Recorded, LogError> {
     let partition = values.i32()?;
     let position = values.i64()?;
     let tenant = TenantId::from_uuid(values.uuid()?);
@@ -76,25 +113,19 @@ pub(crate) fn event_version(version: i32) -> Result<u16, LogError> {
     u16::try_from(version).map_err(|_| LogError::Row(format!("event version {version}")))
 }
 
-/// Takes a row's values one after the other.
-struct Values<'r> {
-    row: &'r PgRow,
-    next: usize,
-}
+/// Takes a row's values one after the other, as a function gives them.
+struct Values<N>(N);
 
-impl<'r> Values<'r> {
+impl<'r, N: FnMut() -> Result<Option<&'r [u8]>, LogError>> Values<N> {
     fn optional(&mut self) -> Result<Option<&'r [u8]>, LogError> {
-        let value = self.row.try_get_raw(self.next)?;
-        self.next += 1;
-        // Without bytes it is NULL.
-        Ok(value.as_bytes().ok())
+        (self.0)()
     }
 
     fn bytes(&mut self) -> Result<&'r [u8], LogError> {
-        self.optional()?.ok_or_else(|| LogError::Row(format!("column {} is NULL", self.next)))
+        self.optional()?.ok_or_else(|| LogError::Row("a column is NULL".to_owned()))
     }
 
-    fn fixed<const N: usize>(&mut self) -> Result<[u8; N], LogError> {
+    fn fixed<const L: usize>(&mut self) -> Result<[u8; L], LogError> {
         fixed(self.bytes()?)
     }
 

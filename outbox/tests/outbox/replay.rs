@@ -14,20 +14,25 @@ fn json(event: &Recorded) -> String {
 async fn a_replay_ends_at_the_end_and_goes_on_when_asked_again() {
     let database = Database::with(1).await;
     let log = connect(&database).await;
-    fill(&log, tenant(), 1_300).await;
+    // Enough that pages are copied in the end.
+    fill(&log, tenant(), 9_000).await;
     let mut replay = log.replay(0, 7);
-    let mut positions = Vec::new();
+    let (mut events, mut pages) = (Vec::new(), 0);
     while let page = replay.page().await.unwrap()
         && !page.is_empty()
     {
-        positions.extend(page.iter().map(|event| event.position));
+        pages += 1;
+        events.extend(page);
     }
-    assert_eq!(positions, (8..=1_300).collect::<Vec<_>>());
+    assert!(pages > 4, "{pages}");
+    assert_eq!(events.iter().map(|event| event.position).collect::<Vec<_>>(), (8..=9_000).collect::<Vec<_>>());
+    let read = log.read(0, 7, 10_000).await.unwrap();
+    assert_eq!(events.iter().map(json).collect::<Vec<_>>(), read.iter().map(json).collect::<Vec<_>>());
     fill(&log, tenant(), 2).await;
     assert_eq!(replay.page().await.unwrap().len(), 2);
-    assert_eq!(replay.position(), 1_302);
+    assert_eq!(replay.position(), 9_002);
     let events: Vec<_> = log.replay(0, 0).events().map(|event| event.unwrap().position).collect().await;
-    assert_eq!(events, (1..=1_302).collect::<Vec<_>>());
+    assert_eq!(events, (1..=9_002).collect::<Vec<_>>());
     assert_eq!(log.replay(0, 9_999).events().count().await, 0);
 }
 
