@@ -141,6 +141,10 @@ impl World {
         command.env("AGENTWORKS_HTTP__ADDRESS", format!("127.0.0.1:{port}"));
         command.env("AGENTWORKS_LOG__SNAPSHOT_EVENTS", "2");
         command.env("AGENTWORKS_BUS__MAX_BYTES", "67108864");
+        command.env("AGENTWORKS_EVIDENCE__KEY_FILE", self.folder.join("keys/evidence.key"));
+        command.env("AGENTWORKS_EVIDENCE__INTERVAL_SECONDS", "1").env("AGENTWORKS_EVIDENCE__MAX_EVENTS", "100");
+        command
+            .env("AGENTWORKS_EVIDENCE__PUBLISH", format!("[\"file://{}\"]", self.folder.join("published").display()));
         command.env("AGENTWORKS_WORKERS__LEASE_SECONDS", "3").envs(start.environment.iter().cloned());
         if let Some((point, nth)) = start.crash {
             command.env("AGENTWORKS_CRASH__AT", format!("{point}:{nth}"));

@@ -88,7 +88,7 @@ fn digest(event: &Event) -> [u8; 32] {
 }
 
 /// As the database writes bytes in JSON.
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold("\\x".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 

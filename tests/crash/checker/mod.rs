@@ -8,6 +8,7 @@ mod fold;
 mod log;
 mod models;
 pub(crate) mod picture;
+mod roots;
 mod rows;
 pub(crate) mod selftest;
 
@@ -25,6 +26,7 @@ pub(crate) const RULES: &[(&str, &str)] = &[
     ("streams", "what is known of each stream is where its last event is"),
     ("commands", "each command's events stand together in one stream, and are known under its id"),
     ("digests", "each event's digest is that of its bytes"),
+    ("roots", "each signed checkpoint is of the tree over the digests, and its signature is good"),
     ("chains", "each event's chain hashes its digest onto the one before"),
     ("acknowledged", "what a client was told is in the log, where it was told"),
     ("once", "a request has the events of one command, however often it was sent"),
@@ -87,6 +89,7 @@ pub(crate) fn judge(picture: &Picture, noted: &Noted, bus: Bus) -> Vec<Finding> 
     clients::requests(picture, noted, &mut findings);
     clients::boards(picture, noted, &mut findings);
     clients::listeners(picture, noted, bus, &mut findings);
+    roots::judge(picture, &mut findings);
     rows::judge(picture, noted, &mut findings);
     findings.0
 }

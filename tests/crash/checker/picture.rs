@@ -71,6 +71,9 @@ pub(crate) struct Picture {
     pub(crate) consumers: Vec<Value>,
     /// By partition.
     pub(crate) clock: Vec<i64>,
+    /// `log.checkpoints` and `log.evidence_keys`.
+    pub(crate) checkpoints: Vec<Value>,
+    pub(crate) keys: Vec<Value>,
     /// The rows of the read models, by table.
     pub(crate) tables: BTreeMap<String, Vec<Value>>,
     /// What waits to be done, or is parked.
@@ -111,6 +114,8 @@ impl Picture {
             events: events.into_iter().map(|event| serde_json::from_value(event).expect("an event")).collect(),
             streams: json(conn, "SELECT to_jsonb(s)::text FROM log.streams s").await?,
             commands: json(conn, "SELECT to_jsonb(c)::text FROM log.commands c").await?,
+            checkpoints: json(conn, "SELECT to_jsonb(c)::text FROM log.checkpoints c").await?,
+            keys: json(conn, "SELECT to_jsonb(k)::text FROM log.evidence_keys k").await?,
             consumers: json(conn, "SELECT to_jsonb(c)::text FROM log.consumers c").await?,
             clock: sqlx::query_scalar("SELECT position FROM log.clock ORDER BY partition")
                 .fetch_all(&mut *conn)
