@@ -29,12 +29,15 @@ pub(crate) struct Ahead {
     copier: Option<Copier>,
 }
 
+/// A page, and the copier that read it, when one did.
+type Answer = Result<(Vec<Recorded>, Option<Copier>), LogError>;
+
 /// The page after a position, on its way.
 #[derive(Debug)]
 struct Next {
     after: i64,
     limit: usize,
-    page: AbortOnDropHandle<Result<(Vec<Recorded>, Option<Copier>), LogError>>,
+    page: AbortOnDropHandle<Answer>,
 }
 
 impl Ahead {
@@ -81,13 +84,7 @@ impl Ahead {
 }
 
 /// A page, and what copied it, for the next one.
-async fn read(
-    log: Log,
-    copier: Option<Copier>,
-    partition: i32,
-    after: i64,
-    limit: usize,
-) -> Result<(Vec<Recorded>, Option<Copier>), LogError> {
+async fn read(log: Log, copier: Option<Copier>, partition: i32, after: i64, limit: usize) -> Answer {
     let count = i64::try_from(limit).unwrap_or(i64::MAX);
     if limit < COPIED {
         return Ok((log.read(partition, after, count).await?, None));
