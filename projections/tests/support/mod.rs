@@ -9,6 +9,7 @@ mod server;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use access::MasterKeys;
 use domain::card::{Card, CardCommand, CardEvent, CardRefusal, Rank, ResolvedModel, RunFacts};
 use domain::environment::{Driver, Environment, EnvironmentCommand, Purpose};
 use domain::id::{CommandId, EventId};
@@ -65,6 +66,8 @@ pub(crate) const NAMES: [&str; 4] =
 pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) log: Log,
+    /// Seal what is kept for people.
+    pub(crate) keys: MasterKeys,
     rng: StdRng,
     /// Counts everything that needs to differ.
     count: u64,
@@ -115,9 +118,12 @@ impl World {
         let database = Database::with(partitions).await;
         let settings = LogSettings { url: database.url.clone(), max_connections: 12, notify: false };
         let log = Log::connect(&settings).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let keys = MasterKeys::load_or_create(&folder.path().join("master.key")).unwrap();
         Self {
             database,
             log,
+            keys,
             rng: StdRng::seed_from_u64(seed),
             count: 0,
             position: 0,
