@@ -53,10 +53,6 @@ pub(crate) const CRASHES: &[Crash] = &[
     on_the_way("checkpoint.signed", 2),
     on_the_way("checkpoint.stored", 2),
     on_the_way("checkpoint.published", 2),
-    on_the_way("evidence.leaves", 50),
-    on_the_way("checkpoint.signed", 2),
-    on_the_way("checkpoint.stored", 2),
-    on_the_way("checkpoint.published", 2),
     in_a_run("process.planned", 20),
     in_a_run("process.dispatched", 2),
     in_a_run("job.claimed", 2),
@@ -68,12 +64,13 @@ pub(crate) const CRASHES: &[Crash] = &[
     in_a_run("push.done", 2),
     in_a_run("result.checked", 2),
     in_a_run("result.recorded", 2),
+    // Last: a stream must have become long.
+    on_the_way("snapshot.cut", 1),
+    on_the_way("snapshot.written", 1),
 ];
 
-/// Points to which no scenario comes yet. A debt, told at each run of the matrix: nothing takes a snapshot, and an archive
-/// needs a checker that reads it.
-pub(crate) const OWED: &[&str] =
-    &["snapshot.cut", "snapshot.written", "archive.written", "archive.marked", "archive.detached"];
+/// Points to which no scenario comes yet. A debt, told at each run of the matrix: an archive needs a checker that reads it.
+pub(crate) const OWED: &[&str] = &["archive.written", "archive.marked", "archive.detached"];
 
 /// A world with people at work in it.
 pub(crate) struct Stage {
