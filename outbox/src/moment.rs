@@ -7,7 +7,7 @@ use crate::{Log, LogError};
 impl Log {
     /// The last position of a partition that was recorded at or before `at`; 0 when all came later.
     ///
-    /// Found by halving, so it costs some twenty look-ups of one row. Positions are in commit order and times are the
+    /// Found by halving, so it costs some twenty look-ups of one event, wherever it is kept. Positions are in commit order and times are the
     /// database's clock: where that was set back, any of the places where `at` passes may be answered.
     ///
     /// # Errors
@@ -16,13 +16,10 @@ impl Log {
         let (mut before, mut after) = (0, self.head(partition).await? + 1);
         while after - before > 1 {
             let middle = before + (after - before) / 2;
-            let recorded_at: OffsetDateTime =
-                sqlx::query_scalar("SELECT recorded_at FROM log.events WHERE partition = $1 AND position = $2")
-                    .bind(partition)
-                    .bind(middle)
-                    .fetch_one(self.worker_pool())
-                    .await?;
-            if recorded_at <= at {
+            let event = self.read(partition, middle - 1, 1).await?;
+            let event =
+                event.first().ok_or_else(|| LogError::Row(format!("there is no event at position {middle}")))?;
+            if event.recorded_at <= at {
                 before = middle;
             } else {
                 after = middle;

@@ -176,7 +176,7 @@ impl Log {
         rows.iter().map(known).collect()
     }
 
-    /// Events of all tenants after a position, in order, at most `limit`. For workers.
+    /// Events of all tenants after a position, in order: `limit` of them, fewer only at the end of the log. For workers.
     ///
     /// # Errors
     /// [`LogError::Database`]; [`LogError::Row`] when a row makes no sense.
@@ -195,7 +195,8 @@ impl Log {
         self.completed(partition, after, limit, page).await
     }
 
-    /// Events of one tenant after a position, in order, at most `limit`; under row-level security.
+    /// Events of one tenant after a position, in order: `limit` of them, fewer only at the end of the log; under row-level
+    /// security.
     ///
     /// # Errors
     /// [`LogError::Database`]; [`LogError::Row`] when a row makes no sense.
@@ -211,11 +212,8 @@ impl Log {
                 .fetch_all(&mut *tx)
                 .await?;
         tx.commit().await?;
-        // Asked last: whatever left the tables before they were read has its mark by now.
-        match self.archived_of_tenant(tenant, after, limit).await? {
-            Some(page) => Ok(page),
-            None => rows.iter().map(recorded).collect(),
-        }
+        let page = rows.iter().map(recorded).collect::<Result<_, _>>()?;
+        self.completed_of_tenant(tenant, after, limit, page).await
     }
 
     /// The tenant's events at these positions, in order; under row-level security. What is not there, or is another

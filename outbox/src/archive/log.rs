@@ -50,28 +50,46 @@ impl Log {
         if page.first().is_none_or(|first| first.position == after + 1) {
             return Ok(page);
         }
-        match self.archived(partition, after).await?.first() {
-            Some(range) => self.shelved(range, Wanted::After(after), limit).await,
-            None => Ok(page),
-        }
+        let ranges = self.archived(partition, after).await?;
+        self.archived_first(&ranges, Wanted::After(after), limit, page).await
     }
 
-    /// What the archive holds of a tenant after a position, when it holds anything of the partition after it. A page of the
-    /// tables that was read *before* this was asked is complete when this is `None`.
-    pub(crate) async fn archived_of_tenant(
+    /// A page of a tenant's as the tables gave it, with what the archive holds before it. The tables must have been read
+    /// *before* this is asked: whatever left them before has its mark by now.
+    pub(crate) async fn completed_of_tenant(
         &self,
         tenant: TenantId,
         after: i64,
         limit: i64,
-    ) -> Result<Option<Vec<Recorded>>, LogError> {
+        page: Vec<Recorded>,
+    ) -> Result<Vec<Recorded>, LogError> {
         let ranges = self.archived(self.partition_of(tenant), after).await?;
-        for range in &ranges {
-            let found = self.shelved(range, Wanted::OfTenant(tenant, after), limit).await?;
-            if !found.is_empty() {
-                return Ok(Some(found));
+        self.archived_first(&ranges, Wanted::OfTenant(tenant, after), limit, page).await
+    }
+
+    /// What is wanted of archived ranges, then what the tables have behind them. Like every page it is shorter than `limit`
+    /// only where the log ends.
+    async fn archived_first(
+        &self,
+        ranges: &[Range],
+        wanted: Wanted<'_>,
+        limit: i64,
+        page: Vec<Recorded>,
+    ) -> Result<Vec<Recorded>, LogError> {
+        let Some(last) = ranges.last() else { return Ok(page) };
+        let most = usize::try_from(limit).unwrap_or(0);
+        let mut found = Vec::new();
+        for range in ranges {
+            if found.len() >= most {
+                return Ok(found);
             }
+            let left = i64::try_from(most - found.len()).unwrap_or(i64::MAX);
+            found.extend(self.shelved(range, wanted, left).await?);
         }
-        Ok(None)
+        // A range that was being archived may have been read in both places.
+        let left = most - found.len();
+        found.extend(page.into_iter().filter(|event| event.position > last.last).take(left));
+        Ok(found)
     }
 
     /// A page of a stream after a version as the tables gave it, with what the archive holds of the stream before it.

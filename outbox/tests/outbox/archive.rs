@@ -6,6 +6,7 @@ use std::path::Path;
 use domain::TenantId;
 use domain::tenant::Tenant;
 use outbox::archive::{self, Archive, ArchiveError, Candidate};
+use outbox::tail::{Scope, Tail};
 use outbox::{Log, LogError, Verdict};
 use schemas::Recorded;
 use sqlx::PgConnection;
@@ -128,6 +129,40 @@ async fn a_stream_that_is_wholly_archived_is_loaded_and_can_go_on() {
     assert_eq!(log.load::<Tenant>(tenant, stream).await.unwrap(), before);
     grow(&log, tenant, stream).await;
     assert_eq!(log.load::<Tenant>(tenant, stream).await.unwrap().version, 7);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_is_short_only_at_the_end_so_that_whoever_follows_misses_nothing() {
+    let (database, log, folder) = small_ranges().await;
+    let (one, many) = (tenant(), tenant());
+    // Few events of the one in each range, and some behind the last that is archived.
+    for _ in 0..25 {
+        fill(&log, one, 2).await;
+        fill(&log, many, 18).await;
+    }
+    let mut owner = database.in_role("agentworks_owner").await;
+    let log = log.with_archive(store(folder.path()));
+    let archived = archive_all(&mut owner, &log, &store(folder.path())).await;
+    assert!(archived.len() >= 5, "{archived:?}");
+    assert_eq!(log.read_tenant(one, 0, 1_000).await.unwrap().len(), 50);
+    assert_eq!(log.read_tenant(one, 0, 23).await.unwrap().len(), 23);
+    assert_eq!(log.read(0, 0, 10_000).await.unwrap().len(), 500);
+    assert_eq!(log.read(0, 3, 120).await.unwrap().len(), 120);
+
+    let mut follower = Tail::new(log.clone(), None).follow(Scope::Tenant(one), 0).unwrap();
+    let mut followed = Vec::new();
+    while followed.len() < 50 {
+        followed.extend(follower.next().await.unwrap());
+    }
+    assert_eq!(text(&followed), text(&log.read_tenant(one, 0, 1_000).await.unwrap()));
+
+    // A time is found among archived events as well.
+    for event in log.read(0, 0, 10_000).await.unwrap().iter().step_by(61) {
+        let at = log.position_at(0, event.recorded_at).await.unwrap();
+        let found = log.read(0, at - 1, 2).await.unwrap();
+        assert!(at >= event.position && found[0].recorded_at <= event.recorded_at, "{at}");
+        assert!(found.get(1).is_none_or(|next| next.recorded_at > event.recorded_at), "{at}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
