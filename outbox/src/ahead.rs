@@ -1,4 +1,6 @@
 //! Pages of a partition, each read and decoded while the one before is worked on.
+//!
+//! A page ends where a command's events end, so that whoever applies it in one step shows nobody half of what a command did.
 
 use schemas::Recorded;
 use tokio_util::task::AbortOnDropHandle;
@@ -45,10 +47,10 @@ impl Ahead {
         Self { log, partition, limit: FIRST, next: None, copier: None }
     }
 
-    /// The events after a position, in order, at most `most`; none when there are none yet. A full page has the next one
-    /// read at once.
+    /// The events after a position, in order, at most `most`; none when there are none yet. After a full page the next one
+    /// is read at once.
     pub(crate) async fn page(&mut self, after: i64, most: usize) -> Result<Vec<Recorded>, LogError> {
-        let (limit, page) = match self.next.take() {
+        let (limit, mut page) = match self.next.take() {
             Some(next) if next.after == after && next.limit <= most => {
                 // The task is gone only when the process is stopping.
                 let (page, copier) = next.page.await.unwrap_or(Err(LogError::Stopped))?;
@@ -60,7 +62,11 @@ impl Ahead {
                 (limit, self.log.read(self.partition, after, i64::try_from(limit).unwrap_or(i64::MAX)).await?)
             }
         };
-        if let Some(last) = page.last().filter(|_| page.len() == limit && limit == self.limit.min(most)) {
+        let full = page.len() == limit;
+        if full {
+            cut_to_commands(&mut page);
+        }
+        if let Some(last) = page.last().filter(|_| full && limit == self.limit.min(most)) {
             self.grow(&page);
             let (after, limit) = (last.position, self.limit.min(most));
             let page = tokio::spawn(read(self.log.clone(), self.copier.take(), self.partition, after, limit));
@@ -80,6 +86,19 @@ impl Ahead {
         let bytes: usize = page.iter().map(|event| event.payload.get().len() + OVERHEAD).sum();
         let fit = BYTES / (bytes / page.len()).max(1);
         self.limit = (self.limit * 2).min(MOST).min(fit).max(1);
+    }
+}
+
+/// Whether two events, one after the other, follow from the same command.
+pub(crate) fn together(one: &Recorded, next: &Recorded) -> bool {
+    one.metadata.command == next.metadata.command && one.metadata.tenant == next.metadata.tenant
+}
+
+/// Leaves out the last command's events of a full page, of which there may be more; unless there are no others.
+fn cut_to_commands(page: &mut Vec<Recorded>) {
+    let whole = page.windows(2).rposition(|pair| matches!(pair, [one, next] if !together(one, next)));
+    if let Some(last) = whole {
+        page.truncate(last + 1);
     }
 }
 

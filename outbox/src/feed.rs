@@ -20,6 +20,8 @@ const BEHIND: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) position: i64,
+    /// Whether the event at the next position follows from the same command.
+    pub(crate) more: bool,
     message: Message,
     event: OnceLock<Option<Recorded>>,
 }
@@ -27,7 +29,8 @@ pub(crate) struct Heard {
 impl Heard {
     fn new(message: Message) -> Option<Self> {
         let position = message::position(message.headers.as_ref())?;
-        Some(Self { position, message, event: OnceLock::new() })
+        let more = message::more(message.headers.as_ref());
+        Some(Self { position, more, message, event: OnceLock::new() })
     }
 
     /// Its event; `None` when no relay published it.

@@ -107,11 +107,11 @@ pub(crate) struct Message {
     pub(crate) size: usize,
 }
 
-/// The message of an event.
+/// The message of an event; `more` when the next one follows from the same command.
 ///
 /// # Errors
 /// When a value has no text form; no event of the log has such a value.
-pub(crate) fn encode(event: &Recorded) -> Result<Message, serde_json::Error> {
+pub(crate) fn encode(event: &Recorded, more: bool) -> Result<Message, serde_json::Error> {
     let envelope = serde_json::to_string(&Envelope::of(event))?;
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, event.id.to_string());
@@ -125,6 +125,9 @@ pub(crate) fn encode(event: &Recorded) -> Result<Message, serde_json::Error> {
     }
     headers.insert(HeaderName::from_static(header::POSITION), event.position.to_string());
     headers.insert(HeaderName::from_static(header::ENVELOPE), envelope);
+    if more {
+        headers.insert(HeaderName::from_static(header::MORE), "1");
+    }
     Ok(Message {
         subject: subject::event(event.partition, &event.aggregate_type),
         headers,
@@ -136,6 +139,11 @@ pub(crate) fn encode(event: &Recorded) -> Result<Message, serde_json::Error> {
 /// The position that a message says it has.
 pub(crate) fn position(headers: Option<&HeaderMap>) -> Option<i64> {
     headers?.get(HeaderName::from_static(header::POSITION))?.as_str().parse().ok()
+}
+
+/// Whether the event at the next position follows from the same command.
+pub(crate) fn more(headers: Option<&HeaderMap>) -> bool {
+    headers.is_some_and(|headers| headers.get(HeaderName::from_static(header::MORE)).is_some())
 }
 
 /// The event of a message from the bus: equal to the one that the log gives. `None` when no relay published it.
@@ -175,7 +183,7 @@ mod tests {
             chain: Hash([8; 32]),
             payload: RawValue::from_string(r#"{"to": "done"}"#.to_owned()).unwrap(),
         };
-        let encoded = encode(&event).unwrap();
+        let encoded = encode(&event, true).unwrap();
         assert_eq!(encoded.subject, "evt.3.card");
         assert_eq!(position(Some(&encoded.headers)), Some(77));
         let message = async_nats::Message {

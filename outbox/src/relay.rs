@@ -190,7 +190,7 @@ impl Relay {
             if ahead.more() {
                 continue;
             }
-            // A short page was the last one for now: no need to read again to see that.
+            // The page was not full, so the log has no more for now.
             if !self.rest(wake).await? && looked.elapsed() > LOOK {
                 self.look().await?;
                 looked = Instant::now();
@@ -205,14 +205,15 @@ impl Relay {
 
     /// Sends a page, with no more acknowledgements outstanding than the window holds.
     async fn send_page(&mut self, page: &[Recorded]) -> Result<(), RelayError> {
-        for event in page {
+        for (nth, event) in page.iter().enumerate() {
+            let more = page.get(nth + 1).is_some_and(|next| ahead::together(event, next));
             if self.pending.len() >= WINDOW
                 && let Some(first) = self.pending.front_mut()
             {
                 let ack = (&mut first.ack).await;
                 self.acknowledged(ack)?;
             }
-            if let Some(ack) = self.send(event).await? {
+            if let Some(ack) = self.send(event, more).await? {
                 self.pending.push_back(Pending { position: event.position, ack: ack.into_future() });
             } else if self.pending.is_empty() {
                 self.acked = event.position;
@@ -238,8 +239,12 @@ impl Relay {
     }
 
     /// Hands an event to the client; `None` when the server would never take it.
-    async fn send(&mut self, event: &Recorded) -> Result<Option<jetstream::context::PublishAckFuture>, RelayError> {
-        let message = message::encode(event).map_err(stream_error)?;
+    async fn send(
+        &mut self,
+        event: &Recorded,
+        more: bool,
+    ) -> Result<Option<jetstream::context::PublishAckFuture>, RelayError> {
+        let message = message::encode(event, more).map_err(stream_error)?;
         let limit = self.bus.client().max_payload();
         if message.size > limit {
             metrics::counter!("agentworks_relay_oversize_total").increment(1);

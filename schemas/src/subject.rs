@@ -82,4 +82,6 @@ pub mod header {
     pub const ENVELOPE: &str = "aw-envelope";
     /// The position in the partition, in decimal: where a relay resumes.
     pub const POSITION: &str = "aw-position";
+    /// `1` when the event at the next position follows from the same command; else the header is absent.
+    pub const MORE: &str = "aw-more";
 }

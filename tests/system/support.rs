@@ -292,11 +292,8 @@ impl Stage {
         let wait = async {
             loop {
                 let data = self.owner.query(query, json!({ "card": card })).await.expect("an answer");
-                let card = &data["card"];
-                // That it ended and where the card goes are two events, which may become visible one after the other.
-                let over = card["activeRunId"].is_null() && !card["lastRun"].is_null();
-                if over && card["lane"] != "in-progress" {
-                    return card.clone();
+                if data["card"]["activeRunId"].is_null() && !data["card"]["lastRun"].is_null() {
+                    return data["card"].clone();
                 }
                 tokio::task::yield_now().await;
             }

@@ -4,6 +4,9 @@
 //! The bus is listened to by a plain subscription to the subjects that the relay publishes on, one for all consumers of the
 //! process. It needs no state on the server and outlives the stream; what it loses, the log repairs.
 //!
+//! A page ends where a command's events end, so that nobody sees half of what a command did; only where an event is looked
+//! for that was refused, it may not.
+//!
 //! What comes alone is applied at once. Where pages come with several events each, the next is given time to grow: a page's
 //! cost hardly depends on its size.
 
@@ -69,6 +72,7 @@ pub async fn run(
         tries: 0,
         seen: 0,
         listener: None,
+        begun: Vec::new(),
         trouble,
     };
     // A page under way is finished by the database or rolled back; it can be left at any point.
@@ -96,6 +100,8 @@ struct Harness {
     /// The highest position seen anywhere.
     seen: i64,
     listener: Option<Listener>,
+    /// The first events of a command whose others have not come yet.
+    begun: Vec<Arc<Heard>>,
     trouble: Trouble,
 }
 
@@ -137,8 +143,9 @@ impl Harness {
                 () = tokio::time::sleep_until(due) => return,
                 first = listener.recv() => first,
             };
-            let mut messages = match first {
-                Ok(first) => vec![first],
+            let mut messages = std::mem::take(&mut self.begun);
+            match first {
+                Ok(first) => messages.push(first),
                 // Some were missed.
                 Err(RecvError::Lagged(_)) => return,
                 // The client has closed: from now on the log alone.
@@ -146,7 +153,7 @@ impl Harness {
                     self.listener = None;
                     return;
                 }
-            };
+            }
             while messages.len() < self.size
                 && let Ok(message) = listener.try_recv()
             {
@@ -169,25 +176,31 @@ impl Harness {
         }
     }
 
-    /// The position rule: what follows on the position, up to the first gap, and whether there is one.
+    /// The position rule: what follows on the position, up to the first gap, and whether there is one. A command of which
+    /// more is to come is kept for then.
     fn sift(&mut self, messages: &[Arc<Heard>]) -> (Vec<Recorded>, bool) {
         let Some(mut at) = self.position else { return (Vec::new(), true) };
-        let mut page = Vec::new();
+        let (mut page, mut gap) = (Vec::new(), false);
         for message in messages {
             let position = message.position;
             self.seen = self.seen.max(position);
             if position <= at {
                 continue;
             }
-            if position > at + 1 {
-                return (page, true);
-            }
-            let event = message.event().filter(|event| event.position == position && event.partition == self.partition);
-            let Some(event) = event else { return (page, true) };
+            let event = message.event().filter(|event| event.position == at + 1 && event.partition == self.partition);
+            let Some(event) = event.filter(|_| position == at + 1) else {
+                gap = true;
+                break;
+            };
             page.push(event.clone());
             at = position;
+            self.begun.push(Arc::clone(message));
+            if !message.more {
+                self.begun.clear();
+            }
         }
-        (page, false)
+        page.truncate(page.len() - self.begun.len());
+        (page, gap)
     }
 
     /// Applies what the log holds, until there is nothing more.

@@ -1,16 +1,19 @@
 //! Each event is applied exactly once and in order, whatever the bus does.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use async_nats::Message;
+use async_trait::async_trait;
 use futures::StreamExt as _;
 use outbox::Log;
-use schemas::subject;
+use outbox::consumer::{ApplyError, Consumer, Touched};
+use schemas::{Recorded, subject};
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::seen::{NAME, Seen};
-use crate::support::{Database, Nats, connect, eventually, fill, tenant, uuid};
+use crate::support::{Database, Nats, connect, eventually, fill, first, tenant, uuid};
 
 async fn set_up() -> (Database, Log, Arc<Seen>) {
     let database = Database::with(1).await;
@@ -158,6 +161,56 @@ async fn a_rebuild_gives_what_was_there() {
     sqlx::raw_sql("DELETE FROM read.seen").execute(log.worker_pool()).await.unwrap();
     outbox::consumer::rebuild(&log, &*seen).await.unwrap();
     Seen::all(&log).await;
+}
+
+/// Writes down where each page ended.
+#[derive(Default)]
+struct Ends(Mutex<Vec<i64>>);
+
+#[async_trait]
+impl Consumer for Ends {
+    fn name(&self) -> &'static str {
+        "ends"
+    }
+
+    async fn apply(&self, _tx: &mut PgConnection, _page: &[Recorded]) -> Result<Touched, ApplyError> {
+        Ok(Touched::default())
+    }
+
+    async fn committed(&self, page: &[Recorded]) {
+        self.0.lock().unwrap().extend(page.last().map(|last| last.position));
+    }
+
+    async fn reset(&self, _tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_sees_half_of_what_a_command_did() {
+    const EVENTS: i64 = 3;
+    let database = Database::with(1).await;
+    let log = connect(&database).await;
+    let nats = Nats::start().await;
+    let (bus, stop) = (nats.bus().await, CancellationToken::new());
+    let _stop = stop.clone().drop_guard();
+    let append = async |count: usize| {
+        for _ in 0..count {
+            log.append(first(tenant(), uuid(), usize::try_from(EVENTS).unwrap())).await.unwrap();
+        }
+    };
+    // Some are read from the log in pages that they do not fill, the others come by the bus as they happen.
+    append(400).await;
+    let ends = Arc::new(Ends::default());
+    tokio::spawn(outbox::relay::run(log.clone(), bus.clone(), 0, uuid(), stop.clone()));
+    tokio::spawn(outbox::consumer::run(log.clone(), Some(bus), ends.clone(), 0, stop));
+    append(400).await;
+    let head = log.head(0).await.unwrap();
+    eventually("everything is applied", || async { ends.0.lock().unwrap().last() == Some(&head) }).await;
+    let ends = ends.0.lock().unwrap();
+    assert!(ends.len() > 10, "{ends:?}");
+    let halves: Vec<i64> = ends.iter().copied().filter(|end| end % EVENTS != 0).collect();
+    assert!(halves.is_empty(), "pages ended within a command at {halves:?}");
 }
 
 #[tokio::test]

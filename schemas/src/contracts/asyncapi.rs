@@ -182,6 +182,15 @@ fn headers() -> Value {
         (header::TRACEPARENT.to_owned(), text("W3C trace context of the command, when it was traced.")),
         (header::POSITION.to_owned(), text("The position in the partition, in decimal: as `ce-position`.")),
         (
+            header::MORE.to_owned(),
+            json!({
+                "type": "string",
+                "const": "1",
+                "description": "Present when the next position follows from the same command: apply both in one step, and \
+                                nobody sees half of what a command did.",
+            }),
+        ),
+        (
             header::ENVELOPE.to_owned(),
             json!({
                 "type": "string",
