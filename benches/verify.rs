@@ -1,4 +1,4 @@
-//! Checking an archive: events a second on one core, of an export of a history like a real one.
+//! Checking an export: events a second on one core, of an export of a history like a real one.
 //!
 //! Nothing else takes part: one thread, and the file is in the page cache. Beside it what reading alone costs: decompressing the file, and parsing its lines.
 
@@ -12,10 +12,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentworks::archive::{Exporter, Until, check};
+use agentworks::export::{Exporter, Until, check};
 use outbox::evidence::{Notary, NotarySettings};
-use schemas::evidence::archive::Line;
 use schemas::evidence::checkpoint::Keys;
+use schemas::evidence::export::Line;
 use support::{ROUNDS, Stage, float, history, median};
 
 /// Events of the tenant that is exported.
@@ -67,8 +67,8 @@ fn unpacked(path: &Path) -> u64 {
 }
 
 fn parsed(path: &Path) {
-    let mut archive = tar::Archive::new(zstd::Decoder::new(std::fs::File::open(path).unwrap()).unwrap());
-    for entry in archive.entries().unwrap() {
+    let mut export = tar::Archive::new(zstd::Decoder::new(std::fs::File::open(path).unwrap()).unwrap());
+    for entry in export.entries().unwrap() {
         let mut entry = entry.unwrap();
         if !entry.path().unwrap().ends_with("events.jsonl") {
             continue;

@@ -1,12 +1,12 @@
 //! The executable `agentworks` as a library, so that whole-system tests can start its parts: command line, configuration,
 //! servers, roles, start and stop. No rules here.
 
-pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod embedded;
 pub mod evidence;
+pub mod export;
 pub mod facts;
 pub mod http;
 pub mod roles;

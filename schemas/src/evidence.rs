@@ -31,8 +31,8 @@
 //! `chain` is the SHA-256 of the 32 bytes of the stream's previous chain (zeros before the first event) followed by the
 //! 32 bytes of the digest.
 
-pub mod archive;
 pub mod checkpoint;
+pub mod export;
 mod hash;
 pub mod merkle;
 pub mod note;

@@ -6,8 +6,8 @@ use domain::TenantId;
 use schemas::Cursor;
 
 use super::progress::Progress;
-use crate::archive::{Exporter, Until};
 use crate::config::Config;
+use crate::export::{Exporter, Until};
 use crate::{evidence, roles};
 
 /// Arguments of `agentworks export`.

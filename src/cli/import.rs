@@ -1,11 +1,11 @@
-//! `agentworks import`: restores an archive into an empty tenant.
+//! `agentworks import`: restores an export into an empty tenant.
 
 use std::path::{Path, PathBuf};
 
 use super::progress::Progress;
 use super::verify;
 use crate::config::Config;
-use crate::{archive, roles};
+use crate::{export, roles};
 
 /// Arguments of `agentworks import`.
 #[derive(Debug, clap::Args)]
@@ -19,11 +19,11 @@ pub(super) struct Args {
 
 #[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 pub(super) async fn run(config: Config, file: Option<&Path>, args: Args) -> anyhow::Result<()> {
-    // The keys of this installation say nothing of an archive of another.
+    // The keys of this installation say nothing of an export of another.
     let anchors = if args.key.is_empty() { Vec::new() } else { verify::anchors(file, &args.key)? };
     let (log, _servers) = roles::reader(&config).await?;
     let mut progress = Progress::new("events");
-    let imported = archive::import(&log, &args.file, &anchors, &mut |done, all| progress.at(done, all)).await?;
+    let imported = export::import(&log, &args.file, &anchors, &mut |done, all| progress.at(done, all)).await?;
     progress.done();
     let manifest = &imported.report.manifest;
     if imported.present > 0 {
@@ -34,7 +34,7 @@ pub(super) async fn run(config: Config, file: Option<&Path>, args: Args) -> anyh
         manifest.events, manifest.tenant, imported.checkpoints
     );
     if !imported.report.vouched {
-        println!("warning: the signer of the archive is not vouched for: {}", imported.report.keys.join(", "));
+        println!("warning: the signer of the export is not vouched for: {}", imported.report.keys.join(", "));
     }
     Ok(())
 }

@@ -1,19 +1,19 @@
-//! `agentworks verify`: checks an archive, with no database and no network.
+//! `agentworks verify`: checks an export, with no database and no network.
 //!
-//! Exit codes: 0 the archive is what was signed; 1 it is not, and what is wrong first is said; 2 it could not be checked.
+//! Exit codes: 0 the export is what was signed; 1 it is not, and what is wrong first is said; 2 it could not be checked.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
-use schemas::evidence::archive::{Failure, Report};
+use schemas::evidence::export::{Failure, Report};
 use schemas::evidence::note::PublicKey;
 use serde_json::json;
 
-use crate::archive::{self, Verdict};
 use crate::config::Config;
 use crate::evidence;
+use crate::export::{self, Verdict};
 
 /// Arguments of `agentworks verify`.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub(super) struct Args {
 pub(super) fn run(config: Option<&Path>, args: &Args) -> ExitCode {
     let started = Instant::now();
     let checked = anchors(config, &args.key).and_then(|anchors| {
-        archive::check(&args.file, &anchors, None).with_context(|| format!("cannot check {}", args.file.display()))
+        export::check(&args.file, &anchors, None).with_context(|| format!("cannot check {}", args.file.display()))
     });
     let verdict = match checked {
         Ok(verdict) => verdict,

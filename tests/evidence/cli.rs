@@ -48,9 +48,9 @@ async fn the_exit_code_and_the_words_say_what_was_found() {
     assert_eq!(stranger.status.code(), Some(1));
     assert!(text(&stranger).contains("unknown key"), "{stranger:?}");
 
-    let mut archive = Packed::open(&file);
-    archive.change(17, |lines, nth| lines[nth] = lines[nth].replace("name", "nome"));
-    let edited = verify(folder.path(), &[archive.pack(folder.path()).to_str().unwrap(), "--json"]);
+    let mut export = Packed::open(&file);
+    export.change(17, |lines, nth| lines[nth] = lines[nth].replace("name", "nome"));
+    let edited = verify(folder.path(), &[export.pack(folder.path()).to_str().unwrap(), "--json"]);
     assert_eq!(edited.status.code(), Some(1));
     let answer: Value = serde_json::from_slice(&edited.stdout).unwrap();
     assert_eq!((&answer["failure"]["kind"], &answer["failure"]["index"]), (&"edited".into(), &17.into()));
@@ -62,7 +62,7 @@ async fn the_exit_code_and_the_words_say_what_was_found() {
     }
 }
 
-/// The documentation is enough to check an archive: a program of another language that was written from it does.
+/// The documentation is enough to check an export: a program of another language that was written from it does.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_verifier_of_the_documentation_agrees() {
     let there =
@@ -81,9 +81,9 @@ async fn the_verifier_of_the_documentation_agrees() {
     assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stderr));
     assert!(!run(&file, &keys(&[3]).public()[0].to_string()).status.success());
     let folder = tempfile::tempdir().unwrap();
-    let mut archive = Packed::open(&file);
-    archive.change(17, |lines, nth| lines[nth] = lines[nth].replace("name", "nome"));
-    let wrong = run(&archive.pack(folder.path()), &key);
+    let mut export = Packed::open(&file);
+    export.change(17, |lines, nth| lines[nth] = lines[nth].replace("name", "nome"));
+    let wrong = run(&export.pack(folder.path()), &key);
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(said.contains("digest: index 17, position"), "{said}");
 }

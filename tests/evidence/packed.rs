@@ -1,30 +1,30 @@
-//! Archives taken apart and packed again, by code of its own.
+//! Exports taken apart and packed again, by code of its own.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use agentworks::archive;
+use agentworks::export;
 use schemas::evidence::Hash;
-use schemas::evidence::archive::{Failure, Report};
+use schemas::evidence::export::{Failure, Report};
 use schemas::evidence::note::PublicKey;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// The members of an archive, in order.
+/// The members of an export, in order.
 #[derive(Clone)]
 pub(crate) struct Packed(pub(crate) Vec<(String, Vec<u8>)>);
 
 impl Packed {
     pub(crate) fn open(path: &Path) -> Self {
         let decoder = zstd::Decoder::new(std::fs::File::open(path).unwrap()).unwrap();
-        let mut archive = tar::Archive::new(decoder);
+        let mut export = tar::Archive::new(decoder);
         let member = |entry: std::io::Result<tar::Entry<'_, _>>| {
             let mut entry = entry.unwrap();
             let mut content = Vec::new();
             entry.read_to_end(&mut content).unwrap();
             (entry.path().unwrap().display().to_string(), content)
         };
-        Self(archive.entries().unwrap().map(member).collect())
+        Self(export.entries().unwrap().map(member).collect())
     }
 
     /// A file of its own.
@@ -45,7 +45,7 @@ impl Packed {
     /// What is found when it is packed and checked.
     pub(crate) fn check(&self, anchors: &[PublicKey]) -> Result<Report, Failure> {
         let folder = tempfile::tempdir().unwrap();
-        let verdict = archive::check(&self.pack(folder.path()), anchors, None).unwrap();
+        let verdict = export::check(&self.pack(folder.path()), anchors, None).unwrap();
         assert!(!verdict.as_written);
         verdict.outcome
     }

@@ -1,7 +1,7 @@
-//! An archive that is restored is the log that it came from.
+//! An export that is restored is the log that it came from.
 
-use agentworks::archive::{Until, import};
-use schemas::evidence::archive::Kind;
+use agentworks::export::{Until, import};
+use schemas::evidence::export::Kind;
 
 use crate::packed::Packed;
 use crate::world::{World, keys};
@@ -59,7 +59,7 @@ async fn an_import_that_was_killed_goes_on_and_another_tenant_log_is_refused() {
     assert_eq!((all.present, all.report.manifest.events), (partly, 120));
     // It has more now than the part.
     let error = import(&to.log, &part, &[], &mut |_, _| {}).await.unwrap_err().to_string();
-    assert!(error.contains("more events than the archive"), "{error}");
+    assert!(error.contains("more events than the export"), "{error}");
 
     // A tenant that has its own events.
     let mut other = World::new().await;
@@ -71,17 +71,17 @@ async fn an_import_that_was_killed_goes_on_and_another_tenant_log_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_restored_from_an_archive_that_is_not_right() {
+async fn nothing_is_restored_from_an_export_that_is_not_right() {
     let mut from = World::new().await;
     from.fill(10, 1, 9).await;
-    let mut archive = Packed::open(&from.export(from.tenant, &[1]).await);
-    archive.change(9, |lines, nth| lines[nth] = lines[nth].replace("name 0", "name 1"));
+    let mut export = Packed::open(&from.export(from.tenant, &[1]).await);
+    export.change(9, |lines, nth| lines[nth] = lines[nth].replace("name 0", "name 1"));
     let to = World::new().await;
-    let file = archive.pack(to.folder.path());
+    let file = export.pack(to.folder.path());
     let error = import(&to.log, &file, &[], &mut |_, _| {}).await.unwrap_err().to_string();
     assert!(error.contains("edited at index 9"), "{error}");
     assert!(to.log.read_tenant(from.tenant, 0, 9).await.unwrap().is_empty());
-    let error = archive.check(&[]).unwrap_err();
+    let error = export.check(&[]).unwrap_err();
     assert_eq!(error.kind, Kind::Edited);
 }
 

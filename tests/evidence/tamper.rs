@@ -1,9 +1,9 @@
-//! Whatever is done to an archive is found, at the first wrong place, by its right name.
+//! Whatever is done to an export is found, at the first wrong place, by its right name.
 
 use proptest::prelude::*;
 use schemas::evidence::Hash;
-use schemas::evidence::archive::{Failure, Kind, seal_origin, seal_text};
 use schemas::evidence::checkpoint::{Checkpoint, origin};
+use schemas::evidence::export::{Failure, Kind, seal_origin, seal_text};
 use schemas::evidence::merkle::{self, Frontier};
 use schemas::evidence::note::Note;
 use sha2::{Digest as _, Sha256};
@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 use crate::packed::{Packed, digest, digests, events, fitted, with};
 use crate::world::{INSTALLATION, World, keys};
 
-/// An archive of several chunks, the events in it, and one of another tenant.
-async fn archives() -> (World, Packed, usize, Packed) {
+/// An export of several chunks, the events in it, and one of another tenant.
+async fn exports() -> (World, Packed, usize, Packed) {
     let mut world = World::new().await;
     world.fill(90, 100, 30).await;
     world.fill(31, 3, 10).await;
@@ -24,22 +24,22 @@ async fn archives() -> (World, Packed, usize, Packed) {
     (world, mine, count, other)
 }
 
-fn failure(archive: &Packed) -> Failure {
-    archive.check(&keys(&[1]).public()).expect_err("it was found right")
+fn failure(export: &Packed) -> Failure {
+    export.check(&keys(&[1]).public()).expect_err("it was found right")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_damage_is_found_at_its_place() {
-    let (_world, right, count, mut other) = archives().await;
+    let (_world, right, count, mut other) = exports().await;
     let foreign = other.lines(0)[0].clone();
     for index in [0, 1, 4_000, 8_191, 8_192, count - 1] {
         let damaged = |change: &dyn Fn(&mut Packed)| {
-            let mut archive = right.clone();
-            change(&mut archive);
-            let failure = failure(&archive);
+            let mut export = right.clone();
+            change(&mut export);
+            let failure = failure(&export);
             (failure.kind, failure.index)
         };
-        let lines = |change: &dyn Fn(&mut Vec<String>, usize)| damaged(&|archive| archive.change(index, change));
+        let lines = |change: &dyn Fn(&mut Vec<String>, usize)| damaged(&|export| export.change(index, change));
         let at = u64::try_from(index).unwrap();
 
         let sevens = "7".repeat(64);
@@ -82,12 +82,12 @@ async fn every_kind_of_damage_is_found_at_its_place() {
             assert_eq!(lines(&|lines, nth| lines.swap(nth, nth + 1)), (Kind::Swapped, Some(at)), "{index}");
         }
         // Cut off here and everywhere after.
-        let cut = damaged(&|archive| {
-            let (chunk, nth) = archive.place(index);
-            let mut lines = archive.lines(chunk);
+        let cut = damaged(&|export| {
+            let (chunk, nth) = export.place(index);
+            let mut lines = export.lines(chunk);
             lines.truncate(nth);
-            archive.set_lines(chunk, &lines);
-            archive.0.retain(|(name, _)| *name <= events(chunk));
+            export.set_lines(chunk, &lines);
+            export.0.retain(|(name, _)| *name <= events(chunk));
         });
         let expected = if index < 8_192 { Kind::Missing } else { Kind::Truncated };
         assert_eq!(cut, (expected, Some(at)), "{index}");
@@ -96,15 +96,15 @@ async fn every_kind_of_damage_is_found_at_its_place() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_makes_the_digests_fit_is_found_by_the_chain_or_the_checkpoint() {
-    let (_world, mut right, count, _) = archives().await;
+    let (_world, mut right, count, _) = exports().await;
     for index in [0, 4_000, count - 1] {
         // The digest of the event, its record and its chain fit: what follows in the stream does not.
-        let mut archive = right.clone();
-        archive.change(index, |lines, nth| lines[nth] = fitted(&with(&lines[nth], "name", "another"), Hash::ZERO));
-        let (chunk, nth) = archive.place(index);
-        let made = digest(&archive.lines(chunk)[nth]);
-        archive.change_records(index, |records, at| records[at..at + 32].copy_from_slice(&made.0));
-        let failure = failure(&archive);
+        let mut export = right.clone();
+        export.change(index, |lines, nth| lines[nth] = fitted(&with(&lines[nth], "name", "another"), Hash::ZERO));
+        let (chunk, nth) = export.place(index);
+        let made = digest(&export.lines(chunk)[nth]);
+        export.change_records(index, |records, at| records[at..at + 32].copy_from_slice(&made.0));
+        let failure = failure(&export);
         assert_eq!(failure.kind, Kind::Edited);
         let (found, since) = (failure.index.unwrap(), failure.since.unwrap_or(failure.index.unwrap()));
         let index = u64::try_from(index).unwrap();
@@ -112,31 +112,31 @@ async fn who_makes_the_digests_fit_is_found_by_the_chain_or_the_checkpoint() {
     }
 
     // Everything that depends on it fits, but for what was signed.
-    let mut archive = right.clone();
-    make_fit(&mut archive, 4_000);
-    let found = failure(&archive);
+    let mut export = right.clone();
+    make_fit(&mut export, 4_000);
+    let found = failure(&export);
     assert_eq!((found.kind, found.since, found.index), (Kind::Edited, Some(3_000), Some(3_000)));
 
     // Signed again, with another key: whoever knows the key, knows.
     let forger = keys(&[66]);
-    sign_again(&mut archive, &forger);
-    assert_eq!(failure(&archive).kind, Kind::UnknownKey);
-    let unknown = archive.check(&[]).unwrap();
+    sign_again(&mut export, &forger);
+    assert_eq!(failure(&export).kind, Kind::UnknownKey);
+    let unknown = export.check(&[]).unwrap();
     assert!(!unknown.vouched && unknown.keys == [forger.public()[0].to_string()]);
     // Without the list of keys made again, the first checkpoint is what is wrong.
-    *archive.member("about/keys.note") = right.member("about/keys.note").clone();
-    let found = failure(&archive);
+    *export.member("about/keys.note") = right.member("about/keys.note").clone();
+    let found = failure(&export);
     assert_eq!((found.kind, found.index), (Kind::UnknownKey, Some(0)));
-    assert_eq!(archive.check(&[]).unwrap_err().kind, Kind::UnknownKey);
+    assert_eq!(export.check(&[]).unwrap_err().kind, Kind::UnknownKey);
 }
 
 /// Edits an event, and makes all digests and chains fit.
-fn make_fit(archive: &mut Packed, index: usize) {
-    archive.change(index, |lines, nth| lines[nth] = with(&lines[nth], "name", "another"));
+fn make_fit(export: &mut Packed, index: usize) {
+    export.change(index, |lines, nth| lines[nth] = with(&lines[nth], "name", "another"));
     let mut chains = std::collections::HashMap::new();
     for chunk in 0..2 {
-        let mut lines = archive.lines(chunk);
-        let mut records = archive.member(&digests(chunk)).clone();
+        let mut lines = export.lines(chunk);
+        let mut records = export.member(&digests(chunk)).clone();
         for (line, record) in lines.iter_mut().zip(records.chunks_mut(48)) {
             let stream = line[line.find("\"stream\":").unwrap()..][..50].to_owned();
             let previous = chains.get(&stream).copied().unwrap_or(Hash::ZERO);
@@ -145,20 +145,20 @@ fn make_fit(archive: &mut Packed, index: usize) {
             chains.insert(stream, schemas::evidence::link(&previous, &made));
             record[..32].copy_from_slice(&made.0);
         }
-        archive.set_lines(chunk, &lines);
-        *archive.member(&digests(chunk)) = records;
+        export.set_lines(chunk, &lines);
+        *export.member(&digests(chunk)) = records;
     }
 }
 
 /// Signs all that is signed, with other keys.
-fn sign_again(archive: &mut Packed, keys: &schemas::evidence::checkpoint::Keys) {
-    let tenant = serde_json::from_slice::<serde_json::Value>(archive.member("about/manifest.json")).unwrap();
+fn sign_again(export: &mut Packed, keys: &schemas::evidence::checkpoint::Keys) {
+    let tenant = serde_json::from_slice::<serde_json::Value>(export.member("about/manifest.json")).unwrap();
     let tenant = tenant["tenant"].as_str().unwrap().parse().unwrap();
-    *archive.member("about/keys.note") = keys.statement(INSTALLATION).to_string().into_bytes();
+    *export.member("about/keys.note") = keys.statement(INSTALLATION).to_string().into_bytes();
     let (mut tree, mut total) = (Frontier::default(), 0);
     for chunk in 0..2 {
         let mut notes = String::new();
-        for line in archive.lines(chunk) {
+        for line in export.lines(chunk) {
             tree.push(merkle::leaf(&digest(&line).0));
             total += 1;
             if [3_000, 6_000, 9_000, 9_030, 9_060, 9_090, 9_093].contains(&total) {
@@ -168,65 +168,65 @@ fn sign_again(archive: &mut Packed, keys: &schemas::evidence::checkpoint::Keys) 
                 notes = format!("{notes}{}\n", serde_json::to_string(&note).unwrap());
             }
         }
-        *archive.member(&format!("chunks/{chunk:08}/checkpoints.jsonl")) = notes.into_bytes();
+        *export.member(&format!("chunks/{chunk:08}/checkpoints.jsonl")) = notes.into_bytes();
     }
-    let sealed = archive.0.iter().filter(|(name, _)| !name.ends_with("events.jsonl") && name != "seal.note");
+    let sealed = export.0.iter().filter(|(name, _)| !name.ends_with("events.jsonl") && name != "seal.note");
     let hashes: Vec<_> = sealed.map(|(name, content)| (name.clone(), Hash(Sha256::digest(content).into()))).collect();
     let seal = Note::sign(&seal_origin(INSTALLATION, tenant), seal_text(total, &hashes), [keys.newest()]);
-    *archive.member("seal.note") = seal.to_string().into_bytes();
+    *export.member("seal.note") = seal.to_string().into_bytes();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_digest_covers_is_sealed() {
-    let (_world, right, _, mut other) = archives().await;
+    let (_world, right, _, mut other) = exports().await;
     let names: Vec<String> = right.0.iter().map(|(name, _)| name.clone()).collect();
     for name in &names {
-        let mut archive = right.clone();
-        archive.remove(name);
-        let found = failure(&archive);
+        let mut export = right.clone();
+        export.remove(name);
+        let found = failure(&export);
         let end = ["seal.note"].contains(&name.as_str());
         let kinds = if end { [Kind::Truncated; 2] } else { [Kind::Missing, Kind::Inserted] };
         assert!(kinds.contains(&found.kind), "without {name}: {found}");
 
-        let mut archive = right.clone();
-        let content = archive.member(name);
+        let mut export = right.clone();
+        let content = export.member(name);
         let middle = content.len() / 2;
         content[middle] ^= 1;
-        let found = failure(&archive);
+        let found = failure(&export);
         assert!(
             [Kind::Edited, Kind::UnknownKey, Kind::Damaged, Kind::Inserted, Kind::Foreign].contains(&found.kind),
             "{name}: {found}"
         );
     }
-    let mut archive = right.clone();
-    archive.0.push(("zzz".into(), b"more".to_vec()));
-    assert_eq!(failure(&archive).kind, Kind::Inserted);
-    // A whole seal of the same installation, but of another archive.
-    let mut archive = right.clone();
-    *archive.member("seal.note") = other.member("seal.note").clone();
-    assert!(archive.check(&[]).is_err());
+    let mut export = right.clone();
+    export.0.push(("zzz".into(), b"more".to_vec()));
+    assert_eq!(failure(&export).kind, Kind::Inserted);
+    // A whole seal of the same installation, but of another export.
+    let mut export = right.clone();
+    *export.member("seal.note") = other.member("seal.note").clone();
+    assert!(export.check(&[]).is_err());
     // A fingerprint of a command.
-    let mut archive = right;
-    let commands = archive.member("chunks/00000000/commands.jsonl");
+    let mut export = right;
+    let commands = export.member("chunks/00000000/commands.jsonl");
     let at = commands.len() / 3;
     let at = at + commands[at..].windows(15).position(|text| text == b"\"fingerprint\":\"").unwrap() + 15;
     commands[at] = if commands[at] == b'0' { b'1' } else { b'0' };
-    let found = failure(&archive);
+    let found = failure(&export);
     assert_eq!((found.kind, &*found.member), (Kind::Edited, "chunks/00000000/commands.jsonl"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_archive_packed_again_in_any_order_is_still_right() {
-    let (_world, right, ..) = archives().await;
-    let mut archive = right.clone();
-    archive.0.reverse();
-    assert!(archive.check(&keys(&[1]).public()).unwrap().vouched);
-    archive.0.rotate_left(9);
-    assert!(archive.check(&keys(&[1]).public()).unwrap().vouched);
-    archive.0.iter_mut().for_each(|(name, _)| *name = format!("./{name}"));
-    assert!(archive.check(&keys(&[1]).public()).unwrap().vouched);
-    archive.0.push(right.0[0].clone());
-    assert_eq!(failure(&archive).kind, Kind::Inserted);
+async fn an_export_packed_again_in_any_order_is_still_right() {
+    let (_world, right, ..) = exports().await;
+    let mut export = right.clone();
+    export.0.reverse();
+    assert!(export.check(&keys(&[1]).public()).unwrap().vouched);
+    export.0.rotate_left(9);
+    assert!(export.check(&keys(&[1]).public()).unwrap().vouched);
+    export.0.iter_mut().for_each(|(name, _)| *name = format!("./{name}"));
+    assert!(export.check(&keys(&[1]).public()).unwrap().vouched);
+    export.0.push(right.0[0].clone());
+    assert_eq!(failure(&export).kind, Kind::Inserted);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,7 +238,7 @@ async fn no_byte_of_a_file_can_be_changed_and_no_part_of_it_left_out() {
     let path = folder.path().join("damaged");
     let wrong = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        let verdict = agentworks::archive::check(&path, &[], None).unwrap();
+        let verdict = agentworks::export::check(&path, &[], None).unwrap();
         verdict.outcome.is_err() || !verdict.as_written
     };
     assert!(!wrong(&file));

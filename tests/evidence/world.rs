@@ -1,11 +1,11 @@
-//! A log with two tenants' events, an installation's keys, and the archives of both tenants.
+//! A log with two tenants' events, an installation's keys, and the exports of both tenants.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentworks::archive::{Exporter, Until};
 use agentworks::embedded::Postgres;
+use agentworks::export::{Exporter, Until};
 use domain::id::{CommandId, EventId};
 use domain::tenant::{TenantEvent, TenantRenamed};
 use domain::value::Name;

@@ -1,7 +1,7 @@
-//! Restores an archive into a tenant that has no events, and proves it equal.
+//! Restores an export into a tenant that has no events, and proves it equal.
 //!
-//! The archive is checked as a whole before the first event is appended. An import that was killed goes on where it
-//! stopped: what the tenant has must be the beginning of the archive.
+//! The export is checked as a whole before the first event is appended. An import that was killed goes on where it
+//! stopped: what the tenant has must be the beginning of the export.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use outbox::evidence::{self, Evidence};
 use outbox::{Append, Log, NewEvent, Verdict, consumer};
 use ring::digest::{Context, SHA256};
 use schemas::evidence::Hash;
-use schemas::evidence::archive::{Line, Report, Visitor};
 use schemas::evidence::checkpoint::Checkpoint;
+use schemas::evidence::export::{Line, Report, Visitor};
 use schemas::evidence::note::PublicKey;
 use schemas::{Metadata, Recorded};
 use tokio::sync::mpsc;
@@ -33,18 +33,18 @@ const QUEUE: usize = 1_024;
 /// What was restored.
 #[derive(Debug)]
 pub struct Imported {
-    /// What the archive proves.
+    /// What the export proves.
     pub report: Report,
     /// How many events the tenant had already, of an import that was killed.
     pub present: u64,
-    /// How many checkpoints of the archive the restored log was found to fit.
+    /// How many checkpoints of the export the restored log was found to fit.
     pub checkpoints: usize,
 }
 
-/// Restores the archive at `path`. `progress` hears how many of how many events are in the log.
+/// Restores the export at `path`. `progress` hears how many of how many events are in the log.
 ///
 /// # Errors
-/// When the archive is not right, the tenant has other events, or the log fails.
+/// When the export is not right, the tenant has other events, or the log fails.
 pub async fn import(
     log: &Log,
     path: &Path,
@@ -76,27 +76,27 @@ pub async fn import(
                 restoring.skip(&event);
             }
             Some(_) => bail!(
-                "tenant {tenant} has events that are not in the archive: an archive is restored into an empty tenant"
+                "tenant {tenant} has events that are not in the export: an export is restored into an empty tenant"
             ),
             None => restoring.push(event).await?,
         }
         progress(count, report.manifest.events);
     }
     restoring.flush().await?;
-    let read = reading.await.context("reading the archive panicked")??;
-    ensure!(count == report.manifest.events, "the archive changed while it was read");
-    ensure!(present.next().await?.is_none(), "tenant {tenant} has more events than the archive");
+    let read = reading.await.context("reading the export panicked")??;
+    ensure!(count == report.manifest.events, "the export changed while it was read");
+    ensure!(present.next().await?.is_none(), "tenant {tenant} has more events than the export");
     prove(log, tenant, &checkpoints, &read).await?;
     Ok(Imported { report, present: had, checkpoints: checkpoints.len() })
 }
 
-/// Checks the archive as a whole.
+/// Checks the export as a whole.
 async fn look(path: &Path, anchors: &[PublicKey]) -> anyhow::Result<Report> {
     let (path, anchors) = (path.to_owned(), anchors.to_owned());
     let checking = move |path: PathBuf| check(&path, &anchors, None).with_context(|| path.display().to_string());
     let verdict =
-        tokio::task::spawn_blocking(move || checking(path)).await.context("checking the archive panicked")??;
-    verdict.outcome.map_err(|failure| anyhow::anyhow!("the archive is not right: {failure}"))
+        tokio::task::spawn_blocking(move || checking(path)).await.context("checking the export panicked")??;
+    verdict.outcome.map_err(|failure| anyhow::anyhow!("the export is not right: {failure}"))
 }
 
 /// The restored log is the archived one: the same digests, chains, and roots.
@@ -142,7 +142,7 @@ enum Item {
     Checkpoint(Checkpoint),
 }
 
-/// An event of the archive.
+/// An event of the export.
 struct Restored {
     metadata: Metadata,
     fingerprint: [u8; 32],
@@ -154,7 +154,7 @@ struct Restored {
     chain: Hash,
 }
 
-/// Sends what is in the archive. The hash of its chains.
+/// Sends what is in the export. The hash of its chains.
 fn read(path: &Path, anchors: &[PublicKey], sender: mpsc::Sender<Item>) -> anyhow::Result<Vec<u8>> {
     let types = registry::events().into_iter().map(|known| (known.event.name, known.aggregate)).collect();
     let mut reader = Reader { sender, types, error: None, chains: Context::new(&SHA256) };
@@ -162,7 +162,7 @@ fn read(path: &Path, anchors: &[PublicKey], sender: mpsc::Sender<Item>) -> anyho
     if let Some(error) = reader.error {
         return Err(error);
     }
-    verdict.outcome.map_err(|failure| anyhow::anyhow!("the archive changed while it was read: {failure}"))?;
+    verdict.outcome.map_err(|failure| anyhow::anyhow!("the export changed while it was read: {failure}"))?;
     Ok(reader.chains.finish().as_ref().to_vec())
 }
 
@@ -201,7 +201,7 @@ impl Reader {
             known.with_context(|| format!("this release does not know event `{name}`"))?;
         let actor: Actor = event.actor.parse().with_context(|| format!("the actor of event {}", event.id))?;
         let fingerprint =
-            fingerprint.with_context(|| format!("the archive does not say what {} said", event.command))?;
+            fingerprint.with_context(|| format!("the export does not say what {} said", event.command))?;
         Ok(Restored {
             metadata: Metadata {
                 tenant: event.tenant,

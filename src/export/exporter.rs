@@ -1,4 +1,4 @@
-//! Writes a tenant's log into an archive, chunk after chunk.
+//! Writes a tenant's log into an export, chunk after chunk.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -11,10 +11,10 @@ use outbox::evidence::{self, Evidence, Notary, NotaryError};
 use outbox::{Log, consumer};
 use ring::digest::{SHA256, digest};
 use schemas::Recorded;
-use schemas::evidence::archive::{
+use schemas::evidence::checkpoint::Keys;
+use schemas::evidence::export::{
     Command, FORMAT, Manifest, Record, chunk_member, schema_member, seal_origin, seal_text,
 };
-use schemas::evidence::checkpoint::Keys;
 use schemas::evidence::note::Note;
 use schemas::evidence::{Hash, micros};
 
@@ -25,7 +25,7 @@ const PAGE: i64 = 2_000;
 /// A chunk ends after so many events, or so many bytes of them.
 const CHUNK: usize = 8_192;
 const CHUNK_BYTES: usize = 16 << 20;
-/// For the person who opens an archive.
+/// For the person who opens an export.
 const README: &str = include_str!("README.md");
 
 /// Up to where a log is written.
@@ -43,14 +43,14 @@ pub struct Exporter<'a> {
     pub log: &'a Log,
     /// Who signs what no checkpoint covers yet.
     pub notary: &'a Notary,
-    /// The keys that seal the archive.
+    /// The keys that seal the export.
     pub keys: &'a Keys,
     /// What the installation calls itself.
     pub installation: &'a str,
 }
 
 impl Exporter<'_> {
-    /// Writes the archive of a tenant. How many events it holds. `progress` hears how many of how many were written.
+    /// Writes the export of a tenant. How many events it holds. `progress` hears how many of how many were written.
     ///
     /// # Errors
     /// When the tenant has no events up to there, the log fails, or the file cannot be written.
@@ -64,9 +64,9 @@ impl Exporter<'_> {
         let events = self.cover(tenant, until).await?;
         let partial = to.with_added_extension("partial");
         let file = File::create(&partial).with_context(|| format!("cannot write {}", partial.display()))?;
-        let mut archive = Archive { writer: Writer::new(file)?, hashes: Vec::new(), types: BTreeSet::new() };
-        archive.member("about/README.md", README.as_bytes())?;
-        archive.member("about/keys.note", self.keys.statement(self.installation).to_string().as_bytes())?;
+        let mut export = Export { writer: Writer::new(file)?, hashes: Vec::new(), types: BTreeSet::new() };
+        export.member("about/README.md", README.as_bytes())?;
+        export.member("about/keys.note", self.keys.statement(self.installation).to_string().as_bytes())?;
         let manifest = Manifest {
             format: FORMAT.to_owned(),
             installation: self.installation.to_owned(),
@@ -74,13 +74,13 @@ impl Exporter<'_> {
             events,
             partition: self.log.partition_of(tenant),
         };
-        archive.member("about/manifest.json", format!("{}\n", serde_json::to_string_pretty(&manifest)?).as_bytes())?;
-        self.chunks(&mut archive, tenant, events, progress).await?;
-        archive.schemas()?;
+        export.member("about/manifest.json", format!("{}\n", serde_json::to_string_pretty(&manifest)?).as_bytes())?;
+        self.chunks(&mut export, tenant, events, progress).await?;
+        export.schemas()?;
         let name = seal_origin(self.installation, tenant);
-        let seal = Note::sign(&name, seal_text(events, &archive.hashes), [self.keys.newest()]);
-        archive.writer.member("seal.note", seal.to_string().as_bytes())?;
-        archive.writer.finish()?;
+        let seal = Note::sign(&name, seal_text(events, &export.hashes), [self.keys.newest()]);
+        export.writer.member("seal.note", seal.to_string().as_bytes())?;
+        export.writer.finish()?;
         std::fs::rename(&partial, to).with_context(|| format!("cannot write {}", to.display()))?;
         Ok(events)
     }
@@ -121,7 +121,7 @@ impl Exporter<'_> {
 
     async fn chunks(
         &self,
-        archive: &mut Archive,
+        export: &mut Export,
         tenant: TenantId,
         events: u64,
         progress: &mut dyn FnMut(u64, u64),
@@ -139,7 +139,7 @@ impl Exporter<'_> {
                 chunk.push(event)?;
                 read += 1;
                 if chunk.is_full() || read == events {
-                    self.end(archive, tenant, number, read, std::mem::take(&mut chunk)).await?;
+                    self.end(export, tenant, number, read, std::mem::take(&mut chunk)).await?;
                     number += 1;
                     progress(read, events);
                 }
@@ -151,13 +151,13 @@ impl Exporter<'_> {
     /// Writes a chunk whose last event is number `to`, counted from 1.
     async fn end(
         &self,
-        archive: &mut Archive,
+        export: &mut Export,
         tenant: TenantId,
         number: u64,
         to: u64,
         chunk: Chunk,
     ) -> anyhow::Result<()> {
-        let from = to - u64::try_from(chunk.digests.len() / schemas::evidence::archive::RECORD).unwrap_or(to);
+        let from = to - u64::try_from(chunk.digests.len() / schemas::evidence::export::RECORD).unwrap_or(to);
         let mut tx = self.log.tenant_read(tenant).await?;
         let checkpoints = evidence::checkpoints(&mut tx, tenant, from, to).await?;
         let fingerprints: HashMap<_, _> = self.log.fingerprints(tenant, &chunk.commands).await?.into_iter().collect();
@@ -167,7 +167,7 @@ impl Exporter<'_> {
             serde_json::to_writer(&mut text, &note)?;
             text.push(b'\n');
         }
-        archive.member(&chunk_member(number, "checkpoints.jsonl"), &text)?;
+        export.member(&chunk_member(number, "checkpoints.jsonl"), &text)?;
         text.clear();
         for command in chunk.commands {
             let fingerprint = fingerprints.get(&command).copied();
@@ -175,22 +175,22 @@ impl Exporter<'_> {
             serde_json::to_writer(&mut text, &Command { command, fingerprint: Hash(fingerprint) })?;
             text.push(b'\n');
         }
-        archive.member(&chunk_member(number, "commands.jsonl"), &text)?;
-        archive.member(&chunk_member(number, "digests.bin"), &chunk.digests)?;
-        archive.types.extend(chunk.types);
+        export.member(&chunk_member(number, "commands.jsonl"), &text)?;
+        export.member(&chunk_member(number, "digests.bin"), &chunk.digests)?;
+        export.types.extend(chunk.types);
         // Covered by the digests.
-        Ok(archive.writer.member(&chunk_member(number, "events.jsonl"), &chunk.lines)?)
+        Ok(export.writer.member(&chunk_member(number, "events.jsonl"), &chunk.lines)?)
     }
 }
 
-struct Archive {
+struct Export {
     writer: Writer,
     /// Of the members that the seal covers.
     hashes: Vec<(String, Hash)>,
     types: BTreeSet<(String, u16)>,
 }
 
-impl Archive {
+impl Export {
     fn member(&mut self, name: &str, content: &[u8]) -> std::io::Result<()> {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, content).as_ref());
@@ -237,6 +237,6 @@ impl Chunk {
     }
 
     fn is_full(&self) -> bool {
-        self.digests.len() >= CHUNK * schemas::evidence::archive::RECORD || self.lines.len() >= CHUNK_BYTES
+        self.digests.len() >= CHUNK * schemas::evidence::export::RECORD || self.lines.len() >= CHUNK_BYTES
     }
 }

@@ -1,4 +1,4 @@
-//! Checks an archive in one go, member after member.
+//! Checks an export in one go, member after member.
 
 mod chunk;
 mod seal;
@@ -21,7 +21,7 @@ use crate::evidence::note::PublicKey;
 /// A member other than the events may be so large.
 const MOST: u64 = 256 << 20;
 
-/// What an archive proves.
+/// What an export proves.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     /// What it says of itself.
@@ -35,7 +35,7 @@ pub struct Report {
     pub root: Hash,
     /// The keys that vouch for it, newest first.
     pub keys: Vec<String>,
-    /// Whether these keys are known to be the installation's. If not, the archive contradicts nothing, and whoever holds
+    /// Whether these keys are known to be the installation's. If not, the export contradicts nothing, and whoever holds
     /// those keys says so.
     pub vouched: bool,
 }
@@ -52,7 +52,7 @@ pub trait Visitor {
     fn checkpoint(&mut self, checkpoint: &Checkpoint);
 }
 
-/// Checks the members of an archive in the order of their names.
+/// Checks the members of an export in the order of their names.
 pub struct Verifier<'a> {
     anchors: &'a [PublicKey],
     visitor: Listener<'a>,
@@ -104,10 +104,10 @@ impl From<Failure> for Stop {
 }
 
 fn each(tar: impl Read, verifier: &mut Verifier<'_>) -> Result<(), Stop> {
-    let mut archive = tar::Archive::new(tar);
+    let mut export = tar::Archive::new(tar);
     let mut failure = None;
     let mut last = String::new();
-    for entry in archive.entries().map_err(|error| verifier.unreadable("the start", &error))? {
+    for entry in export.entries().map_err(|error| verifier.unreadable("the start", &error))? {
         let mut entry = match entry {
             Ok(entry) => entry,
             Err(error) => return Err(failure.unwrap_or_else(|| verifier.unreadable(&last, &error)).into()),
@@ -119,7 +119,7 @@ fn each(tar: impl Read, verifier: &mut Verifier<'_>) -> Result<(), Stop> {
         let name = order::known(&path).filter(|_| entry.header().entry_type().is_file());
         let Some(name) = name else {
             let strange = path.display().to_string();
-            return Err(Failure::new(Kind::Inserted, &strange, "no archive has such a member").into());
+            return Err(Failure::new(Kind::Inserted, &strange, "no export has such a member").into());
         };
         if name < last {
             return Err(Stop::Order);
@@ -133,9 +133,9 @@ fn each(tar: impl Read, verifier: &mut Verifier<'_>) -> Result<(), Stop> {
     }
     // What follows the end of a tar file is nothing.
     let mut rest = Vec::new();
-    archive.into_inner().take(MOST).read_to_end(&mut rest).map_err(|error| verifier.unreadable(&last, &error))?;
+    export.into_inner().take(MOST).read_to_end(&mut rest).map_err(|error| verifier.unreadable(&last, &error))?;
     if rest.iter().any(|byte| *byte != 0) {
-        return Err(Failure::new(Kind::Inserted, "the end", "something follows the end of the archive").into());
+        return Err(Failure::new(Kind::Inserted, "the end", "something follows the end of the export").into());
     }
     Ok(())
 }
@@ -190,7 +190,7 @@ impl<'a> Verifier<'a> {
                 Ok(_) => Ok(()),
                 Err(error) => Err(Failure::new(Kind::Edited, name, format!("not JSON: {error}"))),
             },
-            _ => Err(Failure::new(Kind::Inserted, name, "no archive has such a member")),
+            _ => Err(Failure::new(Kind::Inserted, name, "no export has such a member")),
         }
     }
 
@@ -217,7 +217,7 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    /// The archive is at its end: is it whole?
+    /// The export is at its end: is it whole?
     ///
     /// # Errors
     /// What is missing.
@@ -227,7 +227,7 @@ impl<'a> Verifier<'a> {
             return Err(Failure::new(
                 Kind::Missing,
                 "about/manifest.json",
-                "this is no archive of a log, or it was cut",
+                "this is no export of a log, or it was cut",
             ));
         };
         let size = self.tree.size();

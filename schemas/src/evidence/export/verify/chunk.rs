@@ -42,7 +42,7 @@ impl Verifier<'_> {
                 self.chunk.records = records.iter().map(Record::from_bytes).collect();
                 Ok(())
             }
-            _ => Err(Failure::new(Kind::Inserted, name, "no archive has such a member")),
+            _ => Err(Failure::new(Kind::Inserted, name, "no export has such a member")),
         }
     }
 

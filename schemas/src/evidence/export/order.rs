@@ -1,4 +1,4 @@
-//! Members of an archive that another program packed: their names, and their order.
+//! Members of an export that another program packed: their names, and their order.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! An event of an archive, read without copying.
+//! An event of an export, read without copying.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What is wrong with an archive.
+//! What is wrong with an export.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::evidence::Hash;
 
-/// What was done to an archive, or happened to it.
+/// What was done to an export, or happened to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -44,12 +44,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The first thing that is wrong with an archive.
+/// The first thing that is wrong with an export.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
     /// What kind of thing.
     pub kind: Kind,
-    /// The member of the archive.
+    /// The member of the export.
     pub member: String,
     /// The event's place among the tenant's events, from 0.
     pub index: Option<u64>,

@@ -1,4 +1,4 @@
-//! The file of an archive: a tar file, compressed with zstd, and a checksum of the whole at its end.
+//! The file of an export: a tar file, compressed with zstd, and a checksum of the whole at its end.
 //!
 //! The checksum stands in a skippable frame, which every program for zstd passes over: the SHA-256 of all bytes before it.
 //! It is against damage, not against forgers; a file that another program packed has none.
@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
 use std::path::Path;
 
 use ring::digest::{Context, SHA256};
-use schemas::evidence::archive::{Failure, Kind, Listener, Report, Verifier, unpack, verify};
+use schemas::evidence::export::{Failure, Kind, Listener, Report, Verifier, unpack, verify};
 use schemas::evidence::note::PublicKey;
 
 /// Magic number of a skippable frame, and its length.
@@ -17,7 +17,7 @@ const FOOT: usize = 8 + 32;
 /// Little faster than the fastest, and a good deal smaller.
 const LEVEL: i32 = 3;
 
-/// Writes an archive's file.
+/// Writes an export's file.
 pub(super) struct Writer {
     tar: tar::Builder<zstd::Encoder<'static, Hashing<File>>>,
 }
@@ -54,7 +54,7 @@ pub struct Verdict {
     pub as_written: bool,
 }
 
-/// Checks an archive's file.
+/// Checks an export's file.
 ///
 /// # Errors
 /// When the file cannot be opened, or there is no place to unpack one that another program has packed.

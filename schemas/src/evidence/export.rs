@@ -1,4 +1,4 @@
-//! The archive of a tenant's log: one tar file that proves itself.
+//! The export of a tenant's log: one tar file that proves itself.
 //!
 //! | member | what it is |
 //! |---|---|
@@ -90,12 +90,12 @@ impl Record {
     }
 }
 
-/// The name under which an installation seals a tenant's archives.
+/// The name under which an installation seals a tenant's exports.
 pub fn seal_origin(installation: &str, tenant: TenantId) -> String {
     format!("{installation}/{tenant}/export")
 }
 
-/// What a seal says of an archive's members: a line each, in order.
+/// What a seal says of an export's members: a line each, in order.
 pub fn seal_text(events: u64, members: &[(String, Hash)]) -> String {
     members.iter().fold(format!("{SEAL}\n{events}\n"), |text, (name, hash)| format!("{text}{hash} {name}\n"))
 }

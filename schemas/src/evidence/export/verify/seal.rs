@@ -30,7 +30,7 @@ impl Verifier<'_> {
                 return Err(Failure::new(Kind::Truncated, name, format!("{size} of {events} events are left")).at(size));
             }
             Some(events) if events == size => {}
-            _ => return Err(edited("not the seal of an archive with these events")),
+            _ => return Err(edited("not the seal of an export with these events")),
         }
         self.check_schemas()?;
         if note.text() != seal_text(size, &self.hashes) {
