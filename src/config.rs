@@ -108,9 +108,6 @@ pub struct Log {
 pub struct Archive {
     /// The store's address.
     pub store: Option<String>,
-    /// What the store needs to be reached.
-    #[serde(default)]
-    pub options: BTreeMap<String, SecretString>,
     /// Full ranges of each partition that stay in the database.
     pub keep_ranges: u32,
 }
@@ -160,7 +157,7 @@ pub struct Evidence {
 #[serde(deny_unknown_fields)]
 pub struct ObjectStore {
     /// What the store wants to know, by the names that it gives it.
-    pub options: BTreeMap<String, SecretString>,
+    options: BTreeMap<String, SecretString>,
 }
 
 /// `[environments]`
@@ -326,6 +323,12 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// What object stores want to know, by the names that they give it.
+    pub fn store_options(&self) -> Vec<(String, String)> {
+        let plain = |(name, value): (&String, &SecretString)| (name.clone(), value.expose_secret().to_owned());
+        self.object_store.options.iter().map(plain).collect()
+    }
+
     /// The key that signs tokens.
     pub fn signing_key_file(&self) -> PathBuf {
         self.auth.signing_key_file.clone().unwrap_or_else(|| self.data_dir.join("keys/signing.pk8"))
@@ -389,6 +392,8 @@ impl Config {
         for place in &self.evidence.publish {
             scheme("evidence.publish", Some(&place.as_str().into()), &["file", "http", "https", "s3"])?;
         }
+        let store = self.archive.store.as_deref().map(SecretString::from);
+        scheme("archive.store", store.as_ref(), &["file", "s3"])?;
         scheme("database.url", self.database.url.as_ref(), &["postgres", "postgresql"])?;
         scheme("bus.url", self.bus.url.as_ref(), &["nats", "tls"])?;
         let endpoint = self.telemetry.otlp_endpoint.as_ref().map(|url| SecretString::from(url.as_str()));

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use access::key_file::{self, KeyFileError};
 use anyhow::{Context as _, anyhow};
-use outbox::Log;
-use outbox::evidence::{Notary, NotarySettings, Place};
+use outbox::evidence::{Notary, NotarySettings};
+use outbox::{Log, Place};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use schemas::evidence::checkpoint::{Keys, open_statement};
 use schemas::evidence::note::PublicKey;
-use secrecy::ExposeSecret as _;
 
 use crate::config::Config;
 
@@ -67,12 +66,7 @@ pub fn known(config: &Config) -> anyhow::Result<Vec<PublicKey>> {
 /// When the keys or a place are not usable.
 pub fn notary(config: &Config, log: Log) -> anyhow::Result<Notary> {
     let keys = keys(config).context("the keys of the evidence are not usable")?;
-    let options: Vec<_> = config
-        .object_store
-        .options
-        .iter()
-        .map(|(name, value)| (name.clone(), value.expose_secret().to_owned()))
-        .collect();
+    let options = config.store_options();
     let settings = NotarySettings {
         installation: config.evidence.name.clone(),
         interval: config.evidence.interval,

@@ -16,7 +16,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use outbox::archive::Archive;
 use outbox::consumer::Consumer;
 use outbox::evidence::Evidence;
-use outbox::{Aggregates, Bus, Log, LogSettings, MemorySettings, Progress};
+use outbox::{Aggregates, Bus, Log, LogSettings, MemorySettings, Place, Progress};
 use query_api::QueryState;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -196,8 +196,8 @@ pub async fn database(config: &Config) -> anyhow::Result<(SecretString, Option<S
 /// When its address makes no sense.
 pub fn archive(config: &Config) -> anyhow::Result<Option<Archive>> {
     let Some(store) = &config.archive.store else { return Ok(None) };
-    let options = config.archive.options.iter().map(|(name, value)| (name.as_str(), value.expose_secret()));
-    Ok(Some(Archive::open(store, options).context("the store of archive.store is not usable")?))
+    let place = Place::new(store, &config.store_options()).context("archive.store")?;
+    Ok(Some(Archive::new(place).context("archive.store")?))
 }
 
 fn with_archive(log: Log, config: &Config) -> anyhow::Result<Log> {
@@ -209,7 +209,8 @@ fn with_archive(log: Log, config: &Config) -> anyhow::Result<Log> {
 
 /// Every consumer of the log, for commands that look after them. `log` is only read.
 pub fn consumers(log: &Log) -> Vec<Arc<dyn Consumer>> {
-    projections::all().into_iter().chain(workers::consumers(log)).collect()
+    let evidence: Arc<dyn Consumer> = Arc::new(Evidence::default());
+    projections::all().into_iter().chain(workers::consumers(log)).chain([evidence]).collect()
 }
 
 /// What is at no path of this process.

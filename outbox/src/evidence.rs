@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 pub use notary::{Notary, NotaryError, NotarySettings};
 pub use proof::{Inclusion, checkpoint, checkpoints, consistency, inclusion, root, size, size_at};
-pub use publish::{Place, PlaceError};
 use schemas::Recorded;
 use sqlx::PgConnection;
 use uuid::Uuid;

@@ -11,22 +11,16 @@ mod shelf;
 mod tool;
 
 use std::fmt;
-use std::sync::Arc;
 
 pub use file::FileError;
-use object_store::ObjectStore;
-use object_store::path::Path;
 pub use tool::{Candidate, Done, archive, candidates, finish, owner};
-use url::Url;
 
-use crate::LogError;
+use crate::{LogError, Place};
 
 /// Where archived ranges are kept. Cheap to clone.
 #[derive(Clone)]
 pub struct Archive {
-    store: Arc<dyn ObjectStore>,
-    /// Below what the files stand.
-    root: Path,
+    place: Place,
     shelf: shelf::Shelf,
 }
 
@@ -48,14 +42,9 @@ pub struct Range {
 /// Why something could not be archived, or an archived event not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    /// The address names no store that we can use.
-    #[error("`{url}` is no store for archived ranges: {reason}")]
-    Store {
-        /// The address, without its credentials.
-        url: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The place cannot hold an archive.
+    #[error("{0}: a web server cannot hold archived ranges; name a folder (`file://…`) or an object store (`s3://…`)")]
+    Web(String),
     /// The store failed.
     #[error("the store of archived ranges failed: {0}")]
     Object(#[from] object_store::Error),
@@ -95,45 +84,20 @@ impl From<sqlx::Error> for ArchiveError {
 }
 
 impl Archive {
-    /// A store by its address: `file:///folder`, or `s3://bucket/prefix` with `options` such as `aws_access_key_id`,
-    /// `aws_secret_access_key`, `aws_endpoint`, `aws_region`, `aws_allow_http`.
+    /// The archive in a folder or an object store.
     ///
     /// # Errors
-    /// [`ArchiveError::Store`] when the address or an option makes no sense.
-    pub fn open<'a>(
-        address: &str,
-        options: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Result<Self, ArchiveError> {
-        let refused = |reason: String| ArchiveError::Store { url: without_credentials(address), reason };
-        let url = Url::parse(address).map_err(|error| refused(error.to_string()))?;
-        if !["file", "s3"].contains(&url.scheme()) {
-            return Err(refused("an address begins with `file://` or `s3://`".to_owned()));
+    /// [`ArchiveError::Web`] when the place is another.
+    pub fn new(place: Place) -> Result<Self, ArchiveError> {
+        if place.is_web() {
+            return Err(ArchiveError::Web(place.to_string()));
         }
-        if let Ok(folder) = url.to_file_path() {
-            std::fs::create_dir_all(folder).map_err(|error| refused(error.to_string()))?;
-        }
-        let (store, root) = object_store::parse_url_opts(&url, options).map_err(|error| refused(error.to_string()))?;
-        Ok(Self { store: store.into(), root, shelf: shelf::Shelf::new() })
-    }
-
-    fn path(&self, below: &str) -> Path {
-        below.split('/').fold(self.root.clone(), |path, part| path.join(part))
-    }
-}
-
-/// The address, for messages.
-fn without_credentials(address: &str) -> String {
-    match Url::parse(address) {
-        Ok(mut url) => {
-            let _no_authority = url.set_username("").and_then(|()| url.set_password(None));
-            url.to_string()
-        }
-        Err(_) => address.chars().take(100).collect(),
+        Ok(Self { place, shelf: shelf::Shelf::new() })
     }
 }
 
 impl fmt::Debug for Archive {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Archive").field("root", &self.root).finish_non_exhaustive()
+        f.debug_struct("Archive").field("place", &self.place).finish_non_exhaustive()
     }
 }

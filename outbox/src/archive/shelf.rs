@@ -104,7 +104,7 @@ impl Archive {
         if let Some(contents) = self.shelf.contents.get(&key).await {
             return Ok(contents);
         }
-        let size = self.store.head(&self.path(&range.archive)).await?.size;
+        let size = self.place.store.head(&self.place.at(&range.archive)).await?.size;
         let begin = size.checked_sub(file::TRAILER).ok_or_else(|| damaged(range, FileError::Trailer))?;
         let trailer = self.bytes(range, begin, file::TRAILER).await?;
         let length = file::contents_length(&trailer).map_err(|source| damaged(range, source))?;
@@ -143,7 +143,7 @@ impl Archive {
 
     async fn bytes(&self, range: &Range, offset: u64, length: u64) -> Result<Bytes, ArchiveError> {
         let end = offset.checked_add(length).ok_or_else(|| damaged(range, FileError::Contents))?;
-        Ok(self.store.get_range(&self.path(&range.archive), offset..end).await?)
+        Ok(self.place.store.get_range(&self.place.at(&range.archive), offset..end).await?)
     }
 }
 

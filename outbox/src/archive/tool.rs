@@ -3,6 +3,8 @@
 //! Write, read back and compare, mark, detach, drop. Killed anywhere, the next run goes on: a file that was not marked is
 //! written anew, a range that was marked but still has its table loses it then.
 
+use std::sync::Arc;
+
 use object_store::buffered::BufWriter;
 use schemas::Recorded;
 use schemas::evidence::{Digested, Hash, What, digest};
@@ -126,7 +128,7 @@ async fn write(
     candidate: &Candidate,
     path: &str,
 ) -> Result<(Vec<u8>, u64), ArchiveError> {
-    let mut writer = BufWriter::new(archive.store.clone(), archive.path(path));
+    let mut writer = BufWriter::new(Arc::clone(&archive.place.store), archive.place.at(path));
     let mut bytes = 0;
     let mut encoder = Encoder::new(candidate.partition);
     let mut after = candidate.first - 1;

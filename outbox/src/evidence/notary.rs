@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::tree::{Leaf, count, number};
-use super::{PLATFORM, Place, PlaceError, proof, tree};
+use super::{PLATFORM, proof, publish, tree};
 use crate::log::begin;
-use crate::{Log, LogError, crash};
+use crate::{Log, LogError, Place, PlaceError, crash};
 
 /// Trees that one transaction signs.
 const BATCH: i64 = 100;
@@ -283,7 +283,7 @@ impl Notary {
         let mut connection = self.log.worker_pool().acquire().await.map_err(LogError::from)?;
         let platform = TenantId::from_uuid(PLATFORM);
         let Some((size, note)) = proof::checkpoint(&mut connection, platform).await? else { return Ok(()) };
-        if let Some(there) = place.read().await? {
+        if let Some(there) = publish::read(place).await? {
             let known: Vec<Vec<u8>> =
                 sqlx::query_scalar("SELECT public FROM log.evidence_keys").fetch_all(&mut *connection).await?;
             let known =
@@ -306,7 +306,7 @@ impl Notary {
                 return Ok(());
             }
         }
-        place.write(size, &note).await?;
+        publish::write(place, size, &note).await?;
         crash::point("checkpoint.published");
         Ok(())
     }

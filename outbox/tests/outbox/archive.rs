@@ -7,7 +7,7 @@ use domain::TenantId;
 use domain::tenant::Tenant;
 use outbox::archive::{self, Archive, ArchiveError, Candidate};
 use outbox::tail::{Scope, Tail};
-use outbox::{Log, LogError, Verdict};
+use outbox::{Log, LogError, Place, Verdict};
 use schemas::Recorded;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ async fn small_ranges() -> (Database, Log, tempfile::TempDir) {
 }
 
 fn store(folder: &Path) -> Archive {
-    Archive::open(&format!("file://{}", folder.display()), []).unwrap()
+    Archive::new(Place::new(&format!("file://{}", folder.display()), &[]).unwrap()).unwrap()
 }
 
 async fn grow(log: &Log, tenant: TenantId, stream: Uuid) {

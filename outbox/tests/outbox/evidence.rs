@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::TenantId;
-use outbox::evidence::{self, Evidence, Notary, NotaryError, NotarySettings, Place};
-use outbox::{Log, Verdict, consumer};
+use outbox::evidence::{self, Evidence, Notary, NotaryError, NotarySettings};
+use outbox::{Log, Place, Verdict, consumer};
 use schemas::evidence::Hash;
 use schemas::evidence::checkpoint::{Checkpoint, Keys, origin, platform_origin};
 use schemas::evidence::merkle::{self, Frontier};
