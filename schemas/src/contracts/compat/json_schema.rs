@@ -224,7 +224,12 @@ impl Comparison<'_> {
         let (Some(before), Some(after)) = (before, after) else {
             return self.say(at, Change::Changed(keyword.to_owned()));
         };
-        let (before, after) = (alternatives(before, self.old), alternatives(after, self.new));
+        let parts = match keyword {
+            "oneOf" | "anyOf" => alternatives,
+            // All of them hold, or each has its place: there is nothing to tell apart.
+            _ => in_place,
+        };
+        let (before, after) = (parts(before, self.old), parts(after, self.new));
         for (name, old) in &before {
             match after.iter().find(|(other, _)| other == name) {
                 Some((_, new)) => self.schemas(old, new, &format!("{at}/{name}"), depth + 1),
@@ -280,6 +285,12 @@ fn choices(schema: &Map<String, Value>) -> Option<BTreeSet<String>> {
     let listed = schema.get("enum").and_then(Value::as_array).cloned();
     let listed = listed.or_else(|| schema.get("const").map(|value| vec![value.clone()]));
     listed.map(|values| values.iter().map(Value::to_string).collect())
+}
+
+/// Schemas by their places.
+fn in_place(list: &Value, _: &Value) -> Vec<(String, Value)> {
+    let all = list.as_array().into_iter().flatten().enumerate();
+    all.map(|(index, schema)| (index.to_string(), schema.clone())).collect()
 }
 
 /// Alternatives by what tells them apart: a constant, the constants or the required fields in them, or the type.

@@ -140,6 +140,10 @@ fn the_bus_keeps_its_channels_messages_and_headers() {
     }
     assert_eq!(compare(|new| new["info"]["description"] = "Otherwise.".into()), [""; 0]);
     assert_eq!(compare(|new| new["channels"]["new"] = json!({ "address": "new" })), [""; 0]);
+    let further = |new: &mut Value| {
+        new["components"]["schemas"]["headers"]["properties"]["further"] = json!({ "type": "string", "const": "1" });
+    };
+    assert_eq!(compare(further), [""; 0], "a header that may be absent");
     let cases: [(Edit, &str); 6] = [
         (|new| remove(new, "/channels", "card"), "the channel `card` was removed"),
         (
