@@ -11,6 +11,45 @@
 //! out from that one on, and everybody else's go on. [`parking::retry`] takes a tenant up again where it was parked;
 //! [`parking::skip`] does without an event. Nothing is ever skipped otherwise. A reader of a tenant's rows asks
 //! [`tenant_position`], which claims no more than what was applied of that tenant.
+//!
+//! # Writing one
+//!
+//! It says who it is, what it does with a page inside the transaction that also moves its position, and how to undo all of
+//! it. The whole program is `examples/counts.rs`.
+//!
+//! ```
+//! use async_trait::async_trait;
+//! use outbox::consumer::{ApplyError, Consumer, Touched};
+//! use outbox::{Bus, Log, LogError};
+//! use schemas::Recorded;
+//! use sqlx::PgConnection;
+//! use tokio_util::sync::CancellationToken;
+//!
+//! /// Counts events in a table of its own.
+//! struct Counts;
+//!
+//! #[async_trait]
+//! impl Consumer for Counts {
+//!     fn name(&self) -> &'static str {
+//!         "counts"
+//!     }
+//!
+//!     async fn apply(&self, tx: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
+//!         let count = i64::try_from(page.len()).unwrap_or(i64::MAX);
+//!         sqlx::query("UPDATE read.counts SET count = count + $1").bind(count).execute(tx).await?;
+//!         Ok(Touched::default())
+//!     }
+//!
+//!     async fn reset(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+//!         sqlx::query("UPDATE read.counts SET count = 0").execute(tx).await.map(drop)
+//!     }
+//! }
+//!
+//! /// Counts what is in a partition, and what comes, until it is stopped.
+//! async fn count(log: Log, bus: Option<Bus>, partition: i32, stop: CancellationToken) -> Result<(), LogError> {
+//!     outbox::consumer::run(log, bus, std::sync::Arc::new(Counts), partition, stop).await
+//! }
+//! ```
 
 mod harness;
 mod page;

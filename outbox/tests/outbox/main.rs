@@ -7,6 +7,7 @@ mod append;
 mod archive;
 mod conformance;
 mod evidence;
+mod example;
 mod harness;
 mod isolation;
 mod migrate;
