@@ -9,7 +9,7 @@ use schemas::claims::ApiClaims;
 
 use crate::LEEWAY_SECONDS;
 
-/// Tokens that are remembered; what was not used for longest goes first.
+/// Tokens that are remembered; what was not used for longest goes first. Not zero: the compiler has seen to it.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 /// Claims by the digest of the token that they stand in. The token itself is not kept.

@@ -135,13 +135,9 @@ impl World {
         command.env("AGENTWORKS_AUTH__SIGNING_KEY_FILE", self.config().signing_key_file());
         command.env("AGENTWORKS_SECRETS__MASTER_KEY_FILE", self.config().master_key_file());
         command.env("AGENTWORKS_EVIDENCE__KEY_FILE", self.config().evidence_key_file());
-        command.env("AGENTWORKS_EVIDENCE__INTERVAL_SECONDS", "1");
-        let witness = self.folder.join("witness");
-        command.env("AGENTWORKS_EVIDENCE__PUBLISH", format!("[\"file://{}\"]", witness.display()));
         command.env("AGENTWORKS_HTTP__ADDRESS", format!("127.0.0.1:{port}"));
         command.env("AGENTWORKS_LOG__SNAPSHOT_EVENTS", "2");
         command.env("AGENTWORKS_BUS__MAX_BYTES", "67108864");
-        command.env("AGENTWORKS_EVIDENCE__KEY_FILE", self.folder.join("keys/evidence.key"));
         command.env("AGENTWORKS_EVIDENCE__INTERVAL_SECONDS", "1").env("AGENTWORKS_EVIDENCE__MAX_EVENTS", "100");
         command
             .env("AGENTWORKS_EVIDENCE__PUBLISH", format!("[\"file://{}\"]", self.folder.join("published").display()));

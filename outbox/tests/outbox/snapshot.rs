@@ -1,12 +1,9 @@
 //! Snapshots make loads short and change nothing else.
 
-use std::time::Duration;
-
 use domain::TenantId;
 use domain::tenant::Tenant;
 use futures::future::join_all;
 use outbox::{Loaded, Log, Verdict};
-use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::support::{Database, connect, eventually, first, next, tenant, uuid};
@@ -27,14 +24,12 @@ async fn append(log: &Log, tenant: TenantId, stream: Uuid, count: usize) {
 }
 
 /// Waits until the stream has a snapshot of that version.
-async fn snapshot_at(admin: &mut PgConnection, stream: Uuid, version: i64) {
-    let waiting = async {
-        let at = "SELECT version FROM log.snapshots WHERE stream = $1";
-        while sqlx::query_scalar(at).bind(stream).fetch_optional(&mut *admin).await.unwrap() != Some(version) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("a snapshot is written");
+async fn snapshot_at(log: &Log, stream: Uuid, version: i64) {
+    eventually("a snapshot is written", || async {
+        let at = sqlx::query_scalar("SELECT version FROM log.snapshots WHERE stream = $1").bind(stream);
+        at.fetch_optional(log.worker_pool()).await.unwrap() == Some(version)
+    })
+    .await;
 }
 
 /// Events that a load of the stream takes.
@@ -58,7 +53,7 @@ async fn a_long_load_leaves_a_snapshot_and_the_next_reads_only_what_came_since()
     append(&log, tenant, stream, 3).await;
     assert_eq!(events(&log, tenant, stream).await, 12);
     let full = log.load::<Tenant>(tenant, stream).await.unwrap();
-    snapshot_at(&mut admin, stream, 12).await;
+    snapshot_at(&log, stream, 12).await;
     assert_eq!(events(&log, tenant, stream).await, 0);
     assert_eq!(log.load::<Tenant>(tenant, stream).await.unwrap(), full);
     append(&log, tenant, stream, 2).await;
@@ -91,7 +86,7 @@ async fn a_snapshot_that_is_damaged_or_foreign_or_ahead_of_its_stream_changes_no
         let (tenant, stream) = (tenant(), uuid());
         log.append(first(tenant, stream, 8)).await.unwrap();
         let full = log.load::<Tenant>(tenant, stream).await.unwrap();
-        snapshot_at(&mut admin, stream, 8).await;
+        snapshot_at(&log, stream, 8).await;
         let changed = sqlx::raw_sql(damage).execute(&mut admin).await.unwrap();
         assert!(changed.rows_affected() > 0);
         assert_eq!(log.load::<Tenant>(tenant, stream).await.unwrap(), full, "{damage}");
@@ -106,8 +101,8 @@ async fn a_snapshot_that_is_damaged_or_foreign_or_ahead_of_its_stream_changes_no
     log.append(first(tenant, other, 6)).await.unwrap();
     let full = log.load::<Tenant>(tenant, other).await.unwrap();
     log.load::<Tenant>(tenant, one).await.unwrap();
-    snapshot_at(&mut admin, one, 8).await;
-    snapshot_at(&mut admin, other, 6).await;
+    snapshot_at(&log, one, 8).await;
+    snapshot_at(&log, other, 6).await;
     let moved = "UPDATE log.snapshots s SET state = o.state, digest = o.digest, version = o.version, position = o.position, \
                  chain = o.chain FROM log.snapshots o WHERE o.stream = $1 AND s.stream = $2";
     sqlx::query(moved).bind(one).bind(other).execute(&mut admin).await.unwrap();
@@ -151,7 +146,7 @@ async fn snapshots_are_their_tenants_own_and_requests_cannot_write_them() {
     let (mine, other, stream) = (tenant(), tenant(), uuid());
     log.append(first(mine, stream, 3)).await.unwrap();
     log.load::<Tenant>(mine, stream).await.unwrap();
-    snapshot_at(&mut database.admin().await, stream, 3).await;
+    snapshot_at(&log, stream, 3).await;
     let mut seen = Vec::new();
     for tenant in [mine, other] {
         let mut tx = log.tenant_read(tenant).await.unwrap();

@@ -93,7 +93,12 @@ impl Tables {
             self.put(table, row);
         }
         let (tenant, stream) = (json!(event.tenant), json!(event.stream));
-        let row = self.get(table, &[&tenant, &stream]).expect("a stream begins with its first event");
+        if self.get(table, &[&tenant, &stream]).is_none() {
+            // In a damaged log a stream may begin anywhere; that is for other rules to name.
+            let named = self.0[table].key[1];
+            self.put(table, json!({ "tenant": tenant, named: stream }));
+        }
+        let row = self.get(table, &[&tenant, &stream]).expect("just put");
         row["version"] = json!(event.version);
         row["position"] = json!(event.position);
         row
@@ -210,7 +215,7 @@ fn changed(row: &mut Value, event: &Event) {
 
 /// The cards that a card waits for: a sorted set.
 fn depend(row: &mut Value, change: impl FnOnce(&mut Vec<Value>)) {
-    let on = row["depends_on"].as_array_mut().expect("a list");
+    let Some(on) = row["depends_on"].as_array_mut() else { return };
     change(on);
     on.sort_by_key(text);
     on.dedup();
