@@ -207,8 +207,13 @@ async fn nobody_sees_half_of_what_a_command_did() {
     append(400).await;
     let head = log.head(0).await.unwrap();
     eventually("everything is applied", || async { ends.0.lock().unwrap().last() == Some(&head) }).await;
+    // And some come alone.
+    for _ in 0..20 {
+        append(1).await;
+        let head = log.head(0).await.unwrap();
+        eventually("it is applied", || async { ends.0.lock().unwrap().last() == Some(&head) }).await;
+    }
     let ends = ends.0.lock().unwrap();
-    assert!(ends.len() > 10, "{ends:?}");
     let halves: Vec<i64> = ends.iter().copied().filter(|end| end % EVENTS != 0).collect();
     assert!(halves.is_empty(), "pages ended within a command at {halves:?}");
 }
