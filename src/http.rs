@@ -269,10 +269,13 @@ async fn observe(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// The caller's, if it can be written to a log line as it is; else a new one.
+/// The caller's, if it is what machines make (hexadecimal digits and dashes): it goes into the logs, where nothing may stand
+/// that says something of a person. Else a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let tame =
-        |id: &&HeaderValue| (1..=REQUEST_ID_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
+    let tame = |id: &&HeaderValue| {
+        (1..=REQUEST_ID_MAX).contains(&id.len())
+            && id.as_bytes().iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-')
+    };
     headers.get(REQUEST_ID).filter(tame).cloned().unwrap_or_else(|| {
         #[expect(clippy::disallowed_methods, reason = "names a request in logs, decides nothing")]
         let id = uuid::Uuid::now_v7().to_string();

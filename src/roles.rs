@@ -250,13 +250,13 @@ impl Parts {
         let bus = Bus::connect(servers.bus.expose_secret(), max_bytes).await?;
         let progress = Progress::start(log.clone(), Some(bus.clone()), &WATCHED, stop.clone());
         let facts = ReadModels::new(log.clone(), progress.clone());
-        let memory = MemorySettings { max_bytes: config.log.memory_bytes, ..Default::default() };
-        let aggregates = Aggregates::new(log.clone(), memory);
-        let dispatcher = Dispatcher::remembering(aggregates.clone(), Arc::new(facts));
-        let (others, stopped) = (bus.clone(), stop.clone());
-        tokio::spawn(async move { aggregates.follow(&others, stopped).await });
         let vault =
             Vault::open(log.app_pool().clone(), &config.master_key_file()).context("the master key is not usable")?;
+        let memory = MemorySettings { max_bytes: config.log.memory_bytes, ..Default::default() };
+        let aggregates = Aggregates::new(log.clone(), memory);
+        let dispatcher = Dispatcher::remembering(aggregates.clone(), Arc::new(facts), vault.clone());
+        let (others, stopped) = (bus.clone(), stop.clone());
+        tokio::spawn(async move { aggregates.follow(&others, stopped).await });
         let key = SigningKey::load_or_create(&config.signing_key_file()).context("the signing key is not usable")?;
         let verifier = Verifier::new([key.verifying().clone()]);
         Ok(Self { log, bus, progress, dispatcher, vault, key, verifier })
@@ -326,7 +326,8 @@ impl Parts {
             ..Default::default()
         };
         let (log, bus, progress) = (self.log.clone(), Some(self.bus.clone()), self.progress.clone());
-        query_api::router(QueryState::new(log, bus, progress, self.verifier.clone(), &settings, stop.clone()))
+        let (verifier, keys) = (self.verifier.clone(), self.vault.keys().clone());
+        query_api::router(QueryState::new(log, bus, progress, verifier, keys, &settings, stop.clone()))
     }
 
     fn workers(&self, config: &Config, address: SocketAddr) -> anyhow::Result<Workers> {

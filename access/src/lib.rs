@@ -8,12 +8,16 @@
 mod caller;
 mod key;
 pub mod key_file;
+mod master_key;
+mod personal;
 mod problem;
 mod token;
 mod verified;
 
 pub use caller::Caller;
 pub use key::{KeyError, SigningKey, VerifyingKey};
+pub use master_key::{MasterKeyError, MasterKeys, SealError, Sealed};
+pub use personal::SubjectKey;
 pub use problem::Problem;
 pub use schemas::claims::Role;
 pub use token::{ApiGrant, LEEWAY_SECONDS, MintError, PodGrant, TokenError, Verifier};

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// Rounds whose median counts.
 pub(crate) const ROUNDS: usize = 5;
 
-/// A private Postgres with an empty log.
+/// A private Postgres with an empty log and empty read models.
 pub(crate) struct Stage {
     /// Where the servers keep their data.
     pub(crate) folder: TempDir,
@@ -25,12 +25,13 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Starts the server and makes the log.
+    /// Starts the server and makes the log and the read models.
     pub(crate) async fn set(partitions: i32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let postgres = Postgres::start(&folder.path().join("postgres")).await.unwrap();
         let url = postgres.url("postgres", "postgres");
         outbox::migrate::run(&url, partitions).await.unwrap();
+        projections::generations::prepare(&mut outbox::migrate::owner(&url).await.unwrap()).await.unwrap();
         Self { folder, url, postgres }
     }
 

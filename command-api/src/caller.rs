@@ -39,7 +39,7 @@ impl Caller {
         let system = matches!(self.actor, Actor::System(_));
         match (self.role, order) {
             (Role::Auditor, _) => false,
-            (Role::Operator, order) => matches!(order, Order::Tenant(_)),
+            (Role::Operator, order) => matches!(order, Order::Tenant(_) | Order::Subject(_)),
             (Role::Owner, Order::Tenant(order)) => matches!(order, TenantOrder::Rename { .. }),
             (Role::Owner, Order::Run { command, .. }) => system || matches!(command, RunCommand::Cancel { .. }),
             (Role::Owner, Order::Environment { .. } | Order::FinishCard { .. }) => system,
@@ -56,7 +56,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::order::WorkspaceOrder;
+    use crate::order::{SubjectOrder, WorkspaceOrder};
 
     #[test]
     fn each_role_may_what_is_its_own() {
@@ -71,14 +71,15 @@ mod tests {
             Order::Run { run, command: RunCommand::Cancel { reason: None } },
             Order::Run { run, command: RunCommand::Start { attempt: 1 } },
             Order::Environment { environment, command: EnvironmentCommand::Provision },
+            Order::Subject(SubjectOrder::Erase { subject: domain::SubjectId::from_uuid(Uuid::from_u128(4)) }),
         ];
         let user = |role| Caller { tenant, actor: Actor::Operator("ada".into()), role };
         let may = |caller: Caller| orders.each_ref().map(|order| caller.may(order));
-        assert_eq!(may(user(Role::Operator)), [true, true, false, false, false, false]);
-        assert_eq!(may(user(Role::Owner)), [false, true, true, true, false, false]);
-        assert_eq!(may(user(Role::Auditor)), [false; 6]);
-        assert_eq!(may(Caller::system(tenant, "x")), [false, true, true, true, true, true]);
-        assert_eq!(may(Caller::agent(tenant, run)), [false, false, false, true, true, false]);
-        assert_eq!(may(Caller::agent(tenant, RunId::from_uuid(Uuid::from_u128(9)))), [false; 6]);
+        assert_eq!(may(user(Role::Operator)), [true, true, false, false, false, false, true]);
+        assert_eq!(may(user(Role::Owner)), [false, true, true, true, false, false, true]);
+        assert_eq!(may(user(Role::Auditor)), [false; 7]);
+        assert_eq!(may(Caller::system(tenant, "x")), [false, true, true, true, true, true, true]);
+        assert_eq!(may(Caller::agent(tenant, run)), [false, false, false, true, true, false, false]);
+        assert_eq!(may(Caller::agent(tenant, RunId::from_uuid(Uuid::from_u128(9)))), [false; 7]);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use domain::subject::Subject;
 use domain::tenant::Tenant;
-use domain::{Actor, Decider, EventId, RefusalKind, TenantId};
+use domain::{Actor, Decider, EventId, RefusalKind, SubjectId, TenantId};
 use metrics::counter;
 use outbox::{Aggregates, Append, Appended, Loaded, Log, LogError, MemorySettings, NewEvent, Verdict, crash, trace};
 use ring::digest;
@@ -14,10 +15,14 @@ use uuid::Uuid;
 use crate::facts::{BoardFacts, Facts, Memory};
 use crate::order::{Ask, EnvironmentOrder, FinishCardOrder, RunOrder};
 use crate::turn::Turns;
+use crate::vault::Vault;
 use crate::{Caller, DispatchError, Order, Request, clock};
 
 /// How often a decision is made anew because the aggregate changed meanwhile.
 const MAX_TRIES: u32 = 8;
+
+/// What people may change while their tenant is suspended: the tenant itself, and that a person is known.
+const ALSO_WHILE_SUSPENDED: [&str; 2] = [Tenant::TYPE, Subject::TYPE];
 
 /// What an order led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,12 +42,16 @@ pub struct Answer {
 pub struct Dispatcher {
     aggregates: Aggregates,
     board: Arc<dyn BoardFacts>,
+    vault: Vault,
     turns: Arc<Turns>,
 }
 
 /// One request on its way.
 struct Call<'a> {
+    /// Under a pseudonym, when it is an operator.
     caller: &'a Caller,
+    /// The operator's name.
+    name: Option<&'a str>,
     request: &'a Request,
     fingerprint: [u8; 32],
 }
@@ -70,14 +79,14 @@ impl Done {
 }
 
 impl Dispatcher {
-    /// On `log`; what only the board knows is asked of `board`.
-    pub fn new(log: Log, board: Arc<dyn BoardFacts>) -> Self {
-        Self::remembering(Aggregates::new(log, MemorySettings::default()), board)
+    /// On `log`; what only the board knows is asked of `board`, and what people say is sealed by `vault`.
+    pub fn new(log: Log, board: Arc<dyn BoardFacts>, vault: Vault) -> Self {
+        Self::remembering(Aggregates::new(log, MemorySettings::default()), board, vault)
     }
 
     /// On the log of `aggregates`, which remember as they were told to.
-    pub fn remembering(aggregates: Aggregates, board: Arc<dyn BoardFacts>) -> Self {
-        Self { aggregates, board, turns: Arc::default() }
+    pub fn remembering(aggregates: Aggregates, board: Arc<dyn BoardFacts>, vault: Vault) -> Self {
+        Self { aggregates, board, vault, turns: Arc::default() }
     }
 
     /// Carries an order out. Without an expected version, a conflict with others is solved by deciding anew.
@@ -95,6 +104,7 @@ impl Dispatcher {
             Order::Provider(ask) => self.observe(caller, &request, &ask).await,
             Order::Project(ask) => self.observe(caller, &request, &ask).await,
             Order::Card(ask) => self.observe(caller, &request, &ask).await,
+            Order::Subject(ask) => self.observe(caller, &request, &ask).await,
             Order::Run { run, command } => self.observe(caller, &request, &RunOrder { run, command }).await,
             Order::Environment { environment, command } => {
                 self.observe(caller, &request, &EnvironmentOrder { environment, command }).await
@@ -112,7 +122,7 @@ impl Dispatcher {
     /// [`DispatchError::KeyReused`], [`DispatchError::Log`].
     pub async fn recall(&self, caller: &Caller, request: &Request) -> Result<Option<Answer>, DispatchError> {
         match request.fingerprint {
-            Some(fingerprint) => self.earlier(&Call { caller, request, fingerprint }).await,
+            Some(fingerprint) => self.earlier(&Call { caller, name: None, request, fingerprint }).await,
             None => Ok(None),
         }
     }
@@ -127,20 +137,22 @@ impl Dispatcher {
 
     /// Carries an order out in a span, and counts it.
     async fn observe<O: Ask>(&self, caller: &Caller, request: &Request, ask: &O) -> Result<Answer, DispatchError> {
+        let veiled = Caller { actor: self.vault.veil(&caller.actor), ..*caller };
+        let name = caller.actor.operator_name();
         let span = tracing::info_span!(
             "command",
             otel.name = ask.name(),
             command.name = ask.name(),
             command.id = %request.command,
             tenant.id = %caller.tenant,
-            actor.id = %caller.actor,
+            actor.id = %veiled.actor,
         );
         // A command from inside continues its request's span by itself.
         if trace::current().is_none() {
             trace::continue_from(&span, request.traceparent.as_deref());
         }
         async {
-            let result = self.carry_out(caller, request, ask).await;
+            let result = self.carry_out(&veiled, name, request, ask).await;
             let outcome = match &result {
                 Ok(Answer { repeated: true, .. }) => "repeated",
                 Ok(_) => "done",
@@ -159,10 +171,16 @@ impl Dispatcher {
         .await
     }
 
-    async fn carry_out<O: Ask>(&self, caller: &Caller, request: &Request, ask: &O) -> Result<Answer, DispatchError> {
+    async fn carry_out<O: Ask>(
+        &self,
+        caller: &Caller,
+        name: Option<&str>,
+        request: &Request,
+        ask: &O,
+    ) -> Result<Answer, DispatchError> {
         let target = ask.stream(caller.tenant);
         let fingerprint = request.fingerprint.unwrap_or_else(|| kind_and_target(ask.name(), target));
-        let call = Call { caller, request, fingerprint };
+        let call = Call { caller, name, request, fingerprint };
         // The append finds out by itself whether the request was carried out before. Only what is done ahead of it, and
         // might be in the way of the request of then, has to ask first.
         if request.deposit.is_some()
@@ -253,9 +271,11 @@ impl Dispatcher {
             aggregates: &self.aggregates,
             memory,
             board: &*self.board,
+            vault: &self.vault,
             tenant,
             command: call.request.command,
             now,
+            author: SubjectId::of(&call.caller.actor),
         };
         let command = ask.prepare(&loaded.state, &facts).await?;
         let expected = call.request.expected_version.filter(|_| loaded.version > 0);
@@ -268,9 +288,13 @@ impl Dispatcher {
         }
         // Only what would change something is asked for: what does not exist looks the same in any tenant.
         let by_a_person = matches!(call.caller.actor, Actor::User(_) | Actor::Operator(_));
-        if by_a_person && <O::Aggregate as Decider>::TYPE != Tenant::TYPE && facts.tenant_suspended().await? {
+        let holds_here = !ALSO_WHILE_SUSPENDED.contains(&<O::Aggregate as Decider>::TYPE);
+        if by_a_person && holds_here && facts.tenant_suspended().await? {
             let message = "the tenant is suspended: it may read, but change nothing";
             return Err(DispatchError::rule(RefusalKind::Rule, "tenant_not_active", message));
+        }
+        if let Some((name, subject)) = call.name.zip(facts.author) {
+            self.vault.introduce(tenant, subject, name).await?;
         }
         if let Some(deposit) = &call.request.deposit {
             deposit.store(tenant).await?;

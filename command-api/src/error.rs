@@ -81,6 +81,7 @@ impl DispatchError {
             Self::Contended => "contended",
             Self::Facts(_) => "read_model_behind",
             Self::Vault(VaultError::Database(_)) => "vault_unavailable",
+            Self::Vault(VaultError::Erased(_)) => "subject_erased",
             Self::Log(LogError::Database(_) | LogError::Stopped) => "log_unavailable",
             Self::Vault(_) | Self::Log(_) => "internal",
         }
@@ -118,6 +119,10 @@ impl From<DispatchError> for Problem {
             )
             .with("current_version", current),
             DispatchError::Contended | DispatchError::Facts(_) => Self::unavailable(code, passing, 1),
+            DispatchError::Vault(VaultError::Erased(_)) => {
+                let detail = "this person was erased: nothing can be said by them or about them any more";
+                Self::refused(RefusalKind::Rule, code, detail)
+            }
             DispatchError::Vault(_) | DispatchError::Log(_) if code == "internal" => {
                 tracing::error!(error.message = %error, "a command met a defect");
                 Self::internal()

@@ -15,14 +15,17 @@ use domain::provider::Provider;
 use domain::tenant::Tenant;
 use domain::value::LaneKey;
 use domain::workspace::Workspace;
-use domain::{CardId, Decider, ProjectId, ProviderId, RefusalKind, TenantId, WorkspaceId};
-use outbox::{Aggregates, Loaded};
+use domain::{
+    CardId, Decider, PersonalText, ProjectId, ProviderId, RefusalKind, Saying, SubjectId, TenantId, WorkspaceId,
+};
+use outbox::{Aggregates, Loaded, subjects};
 use schemas::Cursor;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::DispatchError;
 use crate::order::Place;
+use crate::vault::Vault;
 
 /// Cards that a search for a circle of dependencies may look at.
 const MAX_CARDS_SEARCHED: usize = 2_000;
@@ -53,9 +56,12 @@ pub(crate) struct Facts<'a> {
     pub(crate) aggregates: &'a Aggregates,
     pub(crate) memory: &'a Memory,
     pub(crate) board: &'a dyn BoardFacts,
+    pub(crate) vault: &'a Vault,
     pub(crate) tenant: TenantId,
     pub(crate) command: CommandId,
     pub(crate) now: OffsetDateTime,
+    /// Who asks, when that is a person.
+    pub(crate) author: Option<SubjectId>,
 }
 
 /// Whether facts may come from memory, and whether any did.
@@ -98,6 +104,26 @@ impl Facts<'_> {
             Some(recent) => Ok(recent),
             None => self.load(stream).await,
         }
+    }
+
+    /// What was said, sealed for whom it is about, or else for who says it. What the system says itself stays readable.
+    pub(crate) async fn seal(
+        &self,
+        saying: Saying,
+        text: PersonalText,
+        about: Option<SubjectId>,
+    ) -> Found<PersonalText> {
+        match (text, about.or(self.author)) {
+            (PersonalText::Plain(text), Some(subject)) => {
+                Ok(self.vault.seal(self.tenant, subject, saying, &text).await?)
+            }
+            (text, _) => Ok(text),
+        }
+    }
+
+    /// Whether anything is or was kept for the person in this tenant.
+    pub(crate) async fn subject_known(&self, subject: SubjectId) -> Found<bool> {
+        Ok(subjects::kept(self.aggregates.log(), self.tenant, &[subject]).await?.contains_key(&subject))
     }
 
     /// Whether the tenant exists and is active.

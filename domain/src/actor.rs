@@ -8,12 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::id::{IdError, RunId, UserId};
 
-/// Who acted. In text: `user:usr_…`, `operator:NAME`, `agent:run_…` or `system:NAME`.
+/// Who acted. In text: `user:usr_…`, `operator:opr_…`, `agent:run_…` or `system:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// A person.
     User(UserId),
-    /// Somebody who runs the installation, named by the token.
+    /// Somebody who runs the installation: in a token by name, in the log under a pseudonym
+    /// ([`OperatorId`](crate::id::OperatorId)); by name in events of before there were pseudonyms.
     Operator(String),
     /// The agent of a run.
     Agent(RunId),

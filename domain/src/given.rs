@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::card::Rank;
 use crate::id::Id;
+use crate::personal::{PersonalText, SealedText};
 use crate::project::{ExecutionPolicy, Repository};
 use crate::provider::ProviderKind;
 use crate::run::{Task, TaskOutcome};
@@ -29,6 +30,11 @@ pub(crate) fn text(text: &str) -> Text {
 
 pub(crate) fn reason(text: &str) -> Reason {
     Reason::new(text).unwrap()
+}
+
+/// A text as if it were sealed, of subject 9.
+pub(crate) fn sealed(text: &str) -> PersonalText {
+    PersonalText::Sealed(SealedText { subject: id(9), sealed: text.to_owned() })
 }
 
 pub(crate) fn lane(key: &str) -> LaneKey {

@@ -50,6 +50,10 @@ kinds! {
     EnvironmentId = EnvironmentKind("env");
     /// A person.
     UserId = UserKind("usr");
+    /// Somebody who runs the installation, under a pseudonym: a keyed digest of the name.
+    OperatorId = OperatorKind("opr");
+    /// Somebody whom personal data is about, or who said it: what erasing names.
+    SubjectId = SubjectKind("sub");
     /// One event in the log.
     EventId = EventKind("evt");
     /// One command; repeating it changes nothing.

@@ -12,16 +12,21 @@ pub mod environment;
 #[cfg(test)]
 mod given;
 pub mod id;
+pub mod personal;
 pub mod process;
 pub mod project;
 pub mod provider;
 pub mod registry;
 pub mod run;
+pub mod subject;
 pub mod tenant;
 pub mod value;
 pub mod workspace;
 
 pub use actor::Actor;
 pub use aggregate::{Decider, DecodeError, Event, EventType, Refusal, RefusalKind};
-pub use id::{CardId, EnvironmentId, EventId, Id, IdError, Kind, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
+pub use id::{
+    CardId, EnvironmentId, EventId, Id, IdError, Kind, ProjectId, ProviderId, RunId, SubjectId, TenantId, WorkspaceId,
+};
+pub use personal::{PersonalText, Saying};
 pub use value::Invalid;

@@ -6,6 +6,7 @@ use crate::environment::Environment;
 use crate::project::Project;
 use crate::provider::Provider;
 use crate::run::Run;
+use crate::subject::Subject;
 use crate::tenant::Tenant;
 use crate::workspace::Workspace;
 
@@ -34,5 +35,6 @@ pub fn events() -> Vec<Described> {
     of::<Card>(&mut all);
     of::<Run>(&mut all);
     of::<Environment>(&mut all);
+    of::<Subject>(&mut all);
     all
 }

@@ -40,6 +40,8 @@ pub const POINTS: &[(&str, &str)] = &[
     ("push.passing", "a run's push was let through; the repository has not heard of it"),
     ("push.done", "the repository has taken a run's push; the pod has no answer"),
     ("result.checked", "a run's result is found true; the log does not have it"),
+    ("erase.destroyed", "an erased person's key is destroyed; the transaction is open"),
+    ("erase.purged", "the keys' table was rewritten after an erasure; nobody was told"),
     ("result.recorded", "a run's result is in the log; the pod has no answer"),
 ];
 

@@ -27,6 +27,7 @@ pub mod replay;
 mod row;
 mod snapshot;
 pub mod store;
+pub mod subjects;
 pub mod tail;
 pub mod trace;
 mod wake;

@@ -5,9 +5,10 @@ use domain::environment::{Environment, EnvironmentEvent};
 use domain::project::{Project, ProjectEvent};
 use domain::provider::{Provider, ProviderEvent};
 use domain::run::{Run, RunEvent};
+use domain::subject::{Subject, SubjectEvent};
 use domain::tenant::{Tenant, TenantEvent};
 use domain::workspace::{Workspace, WorkspaceEvent};
-use domain::{Decider, DecodeError};
+use domain::{Decider, DecodeError, SubjectId};
 use schemas::Recorded;
 use time::{Date, OffsetDateTime, UtcOffset};
 use uuid::Uuid;
@@ -21,6 +22,8 @@ pub(crate) enum What {
     Card(Box<CardEvent>),
     Run(Box<RunEvent>),
     Environment(EnvironmentEvent),
+    /// Somebody was erased.
+    Erased(SubjectId),
     /// Something of another aggregate.
     Other,
 }
@@ -45,6 +48,9 @@ impl What {
             Card::TYPE => event.decode::<Card>()?.map(|event| Self::Card(Box::new(event))),
             Run::TYPE => event.decode::<Run>()?.map(|event| Self::Run(Box::new(event))),
             Environment::TYPE => event.decode::<Environment>()?.map(Self::Environment),
+            Subject::TYPE => {
+                event.decode::<Subject>()?.map(|SubjectEvent::Erased(erased)| Self::Erased(erased.subject))
+            }
             _ => None,
         };
         Ok(what.unwrap_or(Self::Other))
@@ -64,6 +70,14 @@ impl Fact<'_> {
     /// The key of another thing of the same tenant.
     pub(crate) fn key_of(&self, id: Uuid) -> (Uuid, Uuid) {
         (self.tenant(), id)
+    }
+
+    /// Who was erased, if somebody was.
+    pub(crate) fn erased(&self) -> Option<SubjectId> {
+        match self.what {
+            What::Erased(subject) => Some(subject),
+            _ => None,
+        }
     }
 
     pub(crate) fn actor(&self) -> String {

@@ -14,6 +14,7 @@ pub mod card_history;
 mod fact;
 pub mod generations;
 mod model;
+pub mod personal;
 pub mod runs;
 mod table;
 pub mod usage;

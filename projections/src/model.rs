@@ -72,7 +72,9 @@ impl Consumer for Model {
         for write in fold.drain()? {
             write.run(conn).await?;
         }
-        Ok(touched(topics))
+        // Where somebody was erased, any row may have changed.
+        let anywhere = facts.iter().any(|fact| fact.erased().is_some());
+        Ok(if anywhere { Touched::default() } else { touched(topics) })
     }
 
     async fn reset(&self, conn: &mut PgConnection) -> Result<(), sqlx::Error> {

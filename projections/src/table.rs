@@ -108,6 +108,15 @@ impl<R: Row> Rows<R> {
         Some(row)
     }
 
+    /// Changes every row of a tenant for which `change` says so.
+    pub(crate) fn change_all(&mut self, tenant: Uuid, mut change: impl FnMut(&mut R) -> bool) {
+        for (key, row) in self.rows.iter_mut().filter(|((of, _), _)| *of == tenant) {
+            if change(row) {
+                self.changed.insert(*key);
+            }
+        }
+    }
+
     /// A row that did not exist, or shall be another one.
     pub(crate) fn put(&mut self, row: R) {
         let key = row.key();

@@ -16,6 +16,7 @@ mod events;
 mod follow;
 mod guard;
 mod loader;
+mod personal;
 mod replay;
 mod scalar;
 mod schema;

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use access::MasterKeys;
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, Error};
 use domain::{CardId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
@@ -16,8 +17,9 @@ use crate::error::OrInternal as _;
 
 /// Fetches things of one tenant.
 pub(crate) struct Named {
-    log: Log,
-    tenant: TenantId,
+    pub(crate) log: Log,
+    pub(crate) keys: MasterKeys,
+    pub(crate) tenant: TenantId,
 }
 
 /// The steps of a run.
@@ -25,8 +27,8 @@ pub(crate) struct Named {
 pub(crate) struct StepsOf(pub(crate) RunId);
 
 /// A loader for one request or socket.
-pub(crate) fn loader(log: Log, tenant: TenantId) -> DataLoader<Named> {
-    DataLoader::new(Named { log, tenant }, tokio::spawn)
+pub(crate) fn loader(log: Log, keys: MasterKeys, tenant: TenantId) -> DataLoader<Named> {
+    DataLoader::new(Named { log, keys, tenant }, tokio::spawn)
 }
 
 /// The thing of that key, when it exists.

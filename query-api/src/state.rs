@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use access::Verifier;
+use access::{MasterKeys, Verifier};
 use outbox::progress::Progress;
 use outbox::{Bus, Log};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ pub struct QueryState {
     pub(crate) reading: Reading,
     pub(crate) events: Events,
     pub(crate) schema: ApiSchema,
+    pub(crate) keys: MasterKeys,
     pub(crate) verifier: Verifier,
     pub(crate) graphiql: bool,
     pub(crate) shutdown: CancellationToken,
@@ -56,14 +57,15 @@ pub(crate) struct Reading {
 }
 
 impl QueryState {
-    /// `progress` must watch the consumers `board`, `card_history`, `runs` and `usage`. When `shutdown` is cancelled,
-    /// open sockets are closed with 1001 and streams end, so that their clients go on elsewhere. With `bus`, streams see
-    /// what other processes append at once.
+    /// `keys` open what is kept for people. `progress` must watch the consumers `board`, `card_history`, `runs` and
+    /// `usage`. When `shutdown` is cancelled, open sockets are closed with 1001 and streams end, so that their clients go
+    /// on elsewhere. With `bus`, streams see what other processes append at once.
     pub fn new(
         log: Log,
         bus: Option<Bus>,
         progress: Progress,
         verifier: Verifier,
+        keys: MasterKeys,
         settings: &Settings,
         shutdown: CancellationToken,
     ) -> Self {
@@ -71,6 +73,6 @@ impl QueryState {
         let reading = Reading { log, progress, boards, wait: settings.wait };
         let schema = crate::schema::build(reading.clone(), settings);
         let events = Events::new(reading.log.clone(), bus, settings.events.clone(), shutdown.clone());
-        Self { reading, events, schema, verifier, graphiql: settings.graphiql, shutdown }
+        Self { reading, events, schema, keys, verifier, graphiql: settings.graphiql, shutdown }
     }
 }

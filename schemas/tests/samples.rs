@@ -13,6 +13,7 @@ mod tests {
     use domain::project::Project;
     use domain::provider::Provider;
     use domain::run::Run;
+    use domain::subject::Subject;
     use domain::tenant::Tenant;
     use domain::workspace::Workspace;
     use domain::{Decider, DecodeError, Event, registry};
@@ -59,6 +60,7 @@ mod tests {
             Card::TYPE => read::<Card>,
             Run::TYPE => read::<Run>,
             Environment::TYPE => read::<Environment>,
+            Subject::TYPE => read::<Subject>,
             other => panic!("`{other}` is in the registry but not in this test"),
         };
         read(name, version, payload)
@@ -108,6 +110,15 @@ mod tests {
         });
         assert_eq!((&lifted["repository"], &lifted["model"]), (&wanted, &Value::Null));
         assert_eq!(lifted["name"], "Shop");
+    }
+
+    #[test]
+    fn a_text_that_was_stored_readable_is_still_read() {
+        for (aggregate, name) in [("card", "CardBlocked"), ("card", "CardCommented"), ("tenant", "TenantSuspended")] {
+            let old = std::fs::read_to_string(folder().join(format!("{name}.v1.json"))).unwrap();
+            let stored: Value = serde_json::from_str(&old).unwrap();
+            assert_eq!(read_as(aggregate, name, 1, &old).unwrap(), stored, "{name}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod tests {
     use domain::project::Project;
     use domain::provider::Provider;
     use domain::run::Run;
+    use domain::subject::Subject;
     use domain::tenant::Tenant;
     use domain::workspace::Workspace;
     use domain::{Decider, Event};
@@ -51,15 +52,17 @@ mod tests {
             form::<Card>(),
             form::<Run>(),
             form::<Environment>(),
+            form::<Subject>(),
         ];
         let known = [
             ("tenant", 1, "32cb2d0c15ec"),
             ("workspace", 1, "25c4fc278b18"),
             ("provider", 1, "702593f64303"),
             ("project", 1, "e7abb2cb58cd"),
-            ("card", 1, "c378f46be5be"),
-            ("run", 1, "6057e7d9a3f3"),
+            ("card", 2, "500fd9a50b87"),
+            ("run", 1, "3048a542a276"),
             ("environment", 1, "ad101208d58a"),
+            ("subject", 1, "d65794fe302c"),
         ];
         let known = known.map(|(aggregate, state, digits)| (aggregate, state, digits.to_owned()));
         assert_eq!(

@@ -3,6 +3,7 @@
 mod archive;
 mod contracts;
 mod demo;
+mod erase;
 mod events;
 mod export;
 mod import;
@@ -60,6 +61,8 @@ enum Command {
     Events(events::Args),
     /// Show, retry or skip what a consumer could not apply.
     Parked(parked::Args),
+    /// Erase a person: what they said, what was said about them and what they are called becomes unreadable for ever.
+    Erase(erase::Args),
     /// Move full ranges of the log to the archive's store, verified; reads find them there.
     Archive(archive::Args),
     /// Rebuild a projection from the log.
@@ -94,6 +97,7 @@ impl Cli {
             Command::Keys(args) => keys::run(&config, &args),
             Command::Export(args) => Box::pin(export::run(config, args)).await,
             Command::Import(args) => Box::pin(import::run(config, self.config.as_deref(), args)).await,
+            Command::Erase(args) => Box::pin(erase::run(config, args)).await,
             Command::Events(args) => Box::pin(events::run(config, args)).await,
             Command::Parked(args) => Box::pin(parked::run(config, args)).await,
             Command::Archive(args) => Box::pin(archive::run(config, args)).await,

@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// Only list the generations.
     #[arg(long, conflicts_with_all = ["accept_difference", "anew", "drop_retired"])]
     list: bool,
-    /// Only drop the generations that served before, those of the last minute excepted.
+    /// Only drop the generations that served before, those of older releases included and those of the last minute excepted.
     #[arg(long, conflicts_with_all = ["accept_difference", "anew"])]
     drop_retired: bool,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agentworks::demo::Client;
 use agentworks::demo::git_host::Access;
-use domain::TenantId;
+use domain::{SubjectId, TenantId};
 use http::Method;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -175,7 +175,13 @@ async fn work(mut hand: Hand, tenant: &Tenant, stop: &AtomicBool) {
             78..88 => hand.send("edit", Method::PATCH, &format!("{cards}/{one}"), json!({ "title": note })).await,
             88..91 => hand.send("block", Method::POST, &path("block"), json!({ "reason": note })).await,
             91..94 => hand.send("unblock", Method::POST, &path("unblock"), json!({})).await,
-            94..97 => {
+            94..96 => {
+                // Said about somebody who wants to be forgotten.
+                let about = SubjectId::from_uuid(Uuid::from_u128(hand.random.random()));
+                hand.send("comment", Method::POST, &path("comments"), json!({ "text": note, "about": about })).await;
+                hand.send("erase", Method::POST, &format!("/v1/subjects/{about}/erase"), json!({})).await
+            }
+            96..98 => {
                 let on = format!("dependencies/{}", card(&mut hand.random));
                 hand.send("depend", Method::PUT, &path(&on), json!({})).await
             }

@@ -53,6 +53,8 @@ pub(crate) const CRASHES: &[Crash] = &[
     on_the_way("checkpoint.signed", 2),
     on_the_way("checkpoint.stored", 2),
     on_the_way("checkpoint.published", 2),
+    on_the_way("erase.destroyed", 3),
+    on_the_way("erase.purged", 2),
     in_a_run("process.planned", 20),
     in_a_run("process.dispatched", 2),
     in_a_run("job.claimed", 2),
@@ -190,6 +192,8 @@ impl Stage {
         loop {
             let at_rest: bool = sqlx::query_scalar(
                 "SELECT NOT EXISTS (SELECT FROM work.jobs) AND NOT EXISTS (SELECT FROM work.outgoing)
+                     AND (SELECT count(*) FROM log.events WHERE event_type = 'SubjectErased')
+                       = (SELECT count(*) FROM vault.subject_keys WHERE sealed IS NULL AND purged)
                      AND NOT EXISTS (SELECT FROM log.consumers c JOIN log.clock k USING (partition) WHERE c.position < k.position)
                      AND (SELECT count(*) FROM log.events WHERE event_type = 'CardRunRequested')
                        = (SELECT count(*) FROM log.events WHERE event_type = 'CardRunFinished')

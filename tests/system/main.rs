@@ -9,6 +9,7 @@ mod apis;
 mod consuming;
 mod crash;
 mod demo;
+mod erasure;
 mod lifecycle;
 mod runs;
 #[expect(dead_code, reason = "`benches/live.rs` shares it and uses more")]

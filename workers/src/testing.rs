@@ -104,7 +104,7 @@ impl World {
         let log = Log::connect(&settings).await.unwrap();
         let keys = tempfile::tempdir().unwrap();
         let vault = Vault::open(log.app_pool().clone(), &keys.path().join("master.key")).unwrap();
-        let dispatcher = Dispatcher::new(log.clone(), Arc::new(NoBoard));
+        let dispatcher = Dispatcher::new(log.clone(), Arc::new(NoBoard), vault.clone());
         let control = Control::new(dispatcher.clone(), vault.clone());
         let key = SigningKey::generate().unwrap();
         Self { log, dispatcher, vault, control, key, tenant: id(), _keys: keys }

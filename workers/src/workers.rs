@@ -7,6 +7,7 @@ use axum::Router;
 use command_api::Dispatcher;
 use command_api::vault::Vault;
 use outbox::consumer::{self, Consumer};
+use outbox::subjects::Eraser;
 use outbox::{Bus, Log, LogError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -69,7 +70,7 @@ pub struct Workers {
 
 /// The consumers of the log that workers are, for `rebuild` and for progress. `log` is only read.
 pub fn consumers(log: &Log) -> Vec<Arc<dyn Consumer>> {
-    vec![Arc::new(RunCard::new(log.clone(), Arc::new(Wakes::new(None))))]
+    vec![Arc::new(RunCard::new(log.clone(), Arc::new(Wakes::new(None)))), Arc::new(Eraser::new(log.clone()))]
 }
 
 impl Workers {
@@ -130,11 +131,15 @@ impl Workers {
 
         let mut tasks = JoinSet::new();
         let process: Arc<dyn Consumer> = Arc::new(RunCard::new(self.log.clone(), Arc::clone(&runner.wakes)));
-        for partition in 0..self.log.partitions() {
-            let (log, bus, process) = (self.log.clone(), self.bus.clone(), Arc::clone(&process));
+        let eraser = Arc::new(Eraser::new(self.log.clone()));
+        let erasing: Arc<dyn Consumer> = Arc::clone(&eraser) as _;
+        for (partition, worker) in (0..self.log.partitions()).flat_map(|p| [(p, &process), (p, &erasing)]) {
+            let (log, bus, worker) = (self.log.clone(), self.bus.clone(), Arc::clone(worker));
             let shutdown = shutdown.clone();
-            tasks.spawn(async move { consumer::run(log, bus, process, partition, shutdown).await });
+            tasks.spawn(async move { consumer::run(log, bus, worker, partition, shutdown).await });
         }
+        let stop = shutdown.clone();
+        tasks.spawn(ok(async move { stop.run_until_cancelled(eraser.purge()).await.unwrap_or(()) }));
         for _ in 0..SENDERS {
             let wakes = Arc::clone(&runner.wakes);
             tasks.spawn(ok(sender::run(pool.clone(), control.clone(), wakes, shutdown.clone())));

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Api;
 use super::values::Members;
+use crate::vault::Vault;
 use crate::{Caller, Request};
 
 /// The header that names a request, so that it can be repeated.
@@ -71,6 +72,7 @@ pub(super) struct Envelope {
     fingerprint: [u8; 32],
     expected_version: Option<i64>,
     traceparent: Option<String>,
+    vault: Vault,
 }
 
 impl Envelope {
@@ -79,10 +81,17 @@ impl Envelope {
         self.keyed(Some(caller.tenant), &caller.actor)
     }
 
+    /// An operator's request outside all tenants under the id that it had before operators had pseudonyms.
+    pub(super) fn once_keyed(&self, actor: &domain::Actor) -> Option<Request> {
+        let key = self.key.as_ref().filter(|_| actor.operator_name().is_some())?;
+        Some(Request::keyed(None, actor, key, self.fingerprint))
+    }
+
     /// The request, in a tenant or outside all.
     pub(super) fn keyed(self, tenant: Option<TenantId>, actor: &domain::Actor) -> Request {
         let request = match self.key {
-            Some(key) => Request::keyed(tenant, actor, &key, self.fingerprint),
+            // Under the pseudonym: the digest of a name could be guessed.
+            Some(key) => Request::keyed(tenant, &self.vault.veil(actor), &key, self.fingerprint),
             None => Request { fingerprint: Some(self.fingerprint), ..Request::fresh() },
         };
         Request { expected_version: self.expected_version, traceparent: self.traceparent, ..request }
@@ -106,7 +115,10 @@ impl<T: DeserializeOwned> FromRequest<Api> for Asked<T> {
         let value: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
         let Members(body) = parse(&bytes)?;
         let fingerprint = api.vault.fingerprint(&canonical(&method, &uri, &value));
-        Ok(Self { body, envelope: Envelope { key, fingerprint, expected_version, traceparent } })
+        Ok(Self {
+            body,
+            envelope: Envelope { key, fingerprint, expected_version, traceparent, vault: api.vault.clone() },
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use axum::extract::State;
 use domain::card::AgentProfile;
 use domain::id::CardKind;
 use domain::value::{LaneKey, ModelName, Name, Reason, Text, Title};
-use domain::{CardId, ProjectId, ProviderId};
+use domain::{CardId, PersonalText, ProjectId, ProviderId, SubjectId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -179,7 +179,7 @@ struct BlockCard {
 #[utoipa::path(post, path = "/projects/{project}/cards/{card}/block", operation_id = "blockCard", tag = "cards",
     request_body = BlockCard, responses((status = OK, description = "The card is blocked.", body = Outcome)))]
 async fn block(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<BlockCard>) -> Answered {
-    let reason = Reason::new(&asked.body.reason)?;
+    let reason = PersonalText::plain(Reason::new(&asked.body.reason)?);
     change(&api, &caller, card, asked, CardChange::Block { reason }).await
 }
 
@@ -198,14 +198,18 @@ struct Comment {
     /// At most 64 KiB, not blank.
     #[schema(min_length = 1)]
     text: String,
+    /// The data subject whom it is about, `sub_…`: it is erased with that person. Absent: with whoever says it.
+    #[schema(value_type = Option<String>)]
+    about: Option<SubjectId>,
 }
 
 /// Comment on a card
 #[utoipa::path(post, path = "/projects/{project}/cards/{card}/comments", operation_id = "commentCard", tag = "cards",
     request_body = Comment, responses((status = OK, description = "The comment is on the card.", body = Outcome)))]
 async fn comment(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<Comment>) -> Answered {
-    let text = Text::not_blank("text", &asked.body.text)?;
-    change(&api, &caller, card, asked, CardChange::Comment { text }).await
+    let text = PersonalText::plain(Text::not_blank("text", &asked.body.text)?);
+    let about = asked.body.about;
+    change(&api, &caller, card, asked, CardChange::Comment { text, about }).await
 }
 
 /// The agent that runs a card.

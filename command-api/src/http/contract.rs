@@ -2,7 +2,7 @@
 //! how each says no.
 
 use domain::id::Kind;
-use domain::id::{CardKind, ProjectKind, ProviderKind, RunKind, TenantKind, WorkspaceKind};
+use domain::id::{CardKind, ProjectKind, ProviderKind, RunKind, SubjectKind, TenantKind, WorkspaceKind};
 use serde_json::json;
 use utoipa::PartialSchema as _;
 use utoipa::ToSchema;
@@ -104,7 +104,7 @@ pub(super) fn complete(mut api: OpenApi) -> OpenApi {
         .build();
     api.servers = Some(vec![ServerBuilder::new().url("/").build()]);
     api.tags = Some(
-        ["tenants", "workspaces", "providers", "projects", "cards", "runs"]
+        ["tenants", "workspaces", "providers", "projects", "cards", "runs", "subjects"]
             .map(|name| TagBuilder::new().name(name).build())
             .into(),
     );
@@ -202,6 +202,7 @@ fn prefix(name: &str) -> &'static str {
         "provider" => ProviderKind::PREFIX,
         "project" => ProjectKind::PREFIX,
         "run" => RunKind::PREFIX,
+        "subject" => SubjectKind::PREFIX,
         _ => CardKind::PREFIX,
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod probe;
 mod projects;
 mod providers;
 mod runs;
+mod subjects;
 mod tenants;
 mod values;
 mod workspaces;
@@ -55,6 +56,7 @@ fn resources() -> OpenApiRouter<Api> {
         .merge(projects::routes())
         .merge(cards::routes())
         .merge(runs::routes())
+        .merge(subjects::routes())
 }
 
 /// Every command over HTTP, under `/v1`. Nothing outside it is touched, so it can be merged with other routers.

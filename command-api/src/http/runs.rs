@@ -1,10 +1,10 @@
 //! Runs. They are asked for on their card; here they can be stopped.
 
 use axum::extract::State;
-use domain::RunId;
 use domain::id::RunKind;
 use domain::run::RunCommand;
 use domain::value::Reason;
+use domain::{PersonalText, RunId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -33,7 +33,7 @@ struct CancelRun {
 #[utoipa::path(post, path = "/runs/{run}/cancel", operation_id = "cancelRun", tag = "runs", request_body = CancelRun,
     responses((status = OK, description = "The run is cancelled.", body = Outcome)))]
 async fn cancel(State(api): State<Api>, caller: Caller, Ids(run): Ids<RunId>, asked: Asked<CancelRun>) -> Answered {
-    let reason = asked.body.reason.map(|reason| Reason::new(&reason)).transpose()?;
+    let reason = asked.body.reason.map(|reason| Reason::new(&reason).map(PersonalText::plain)).transpose()?;
     let order = Order::Run { run, command: RunCommand::Cancel { reason } };
     let request = asked.envelope.request(&caller);
     Ok(Done::changed::<RunKind>(&api.send(&caller, request, order).await?))

@@ -1,9 +1,9 @@
 //! Tenants. Operators create, suspend and resume them; an owner may rename its own.
 
 use axum::extract::State;
-use domain::TenantId;
 use domain::id::TenantKind;
 use domain::value::{Name, Reason};
+use domain::{PersonalText, TenantId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -30,6 +30,13 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 #[utoipa::path(post, path = "/tenants", operation_id = "createTenant", tag = "tenants", request_body = Named,
     responses((status = CREATED, description = "The tenant exists.", body = Outcome)))]
 async fn create(State(api): State<Api>, caller: access::Caller, asked: Asked<Named>) -> Answered {
+    // A key of before operators had pseudonyms names the tenant that it made then.
+    if let Some(request) = asked.envelope.once_keyed(&caller.actor) {
+        let creator = Caller { tenant: request.tenant(), actor: caller.actor.clone(), role: caller.role };
+        if let Some(answer) = api.dispatcher.recall(&creator, &request).await? {
+            return Ok(Done::created::<TenantKind>(&answer, "/v1/tenants"));
+        }
+    }
     let request = asked.envelope.keyed(None, &caller.actor);
     // The dispatcher refuses whoever is no operator; until then the new tenant belongs to nobody.
     let caller = Caller { tenant: request.tenant(), actor: caller.actor, role: caller.role };
@@ -74,7 +81,7 @@ async fn suspend(
     asked: Asked<SuspendTenant>,
 ) -> Answered {
     let caller = on_tenant(caller, tenant)?;
-    let order = TenantOrder::Suspend { reason: Reason::new(&asked.body.reason)? };
+    let order = TenantOrder::Suspend { reason: PersonalText::plain(Reason::new(&asked.body.reason)?) };
     change(&api, &caller, asked, order).await
 }
 

@@ -1,8 +1,8 @@
 //! Orders to a card. Each names the project on whose board the card is: elsewhere the card does not exist.
 
 use domain::card::{AgentProfile, Card, CardCommand, DependencyFacts, OpenCard, RunFacts};
-use domain::value::{LaneKey, Reason, Text, Title};
-use domain::{CardId, Id, ProjectId, TenantId};
+use domain::value::{LaneKey, Text, Title};
+use domain::{CardId, Id, PersonalText, ProjectId, Saying, SubjectId, TenantId};
 use uuid::Uuid;
 
 use super::Ask;
@@ -84,14 +84,16 @@ pub enum CardChange {
     /// Says that something holds it up.
     Block {
         /// What.
-        reason: Reason,
+        reason: PersonalText,
     },
     /// Says that nothing holds it up any more.
     Unblock,
     /// Says something on it.
     Comment {
         /// What is said.
-        text: Text,
+        text: PersonalText,
+        /// Whom it is about; whoever says it, when absent.
+        about: Option<SubjectId>,
     },
     /// Runs it. The run's id is [`crate::Request::run`].
     Run,
@@ -189,15 +191,18 @@ impl Target<'_> {
                 CardCommand::AddDependency { on, facts: DependencyFacts { on_same_board, waits_for_this } }
             }
             CardChange::RemoveDependency { on } => CardCommand::RemoveDependency { on },
-            CardChange::Block { reason } => {
-                CardCommand::Block { reason, lanes: facts.lanes(project).await?, rank: facts.end_of_lane() }
-            }
+            CardChange::Block { reason } => CardCommand::Block {
+                reason: facts.seal(Saying::Reason, reason, None).await?,
+                lanes: facts.lanes(project).await?,
+                rank: facts.end_of_lane(),
+            },
             CardChange::Unblock => {
                 CardCommand::Unblock { lanes: facts.lanes(project).await?, rank: facts.end_of_lane() }
             }
-            CardChange::Comment { text } => {
-                CardCommand::Comment { comment: Id::from_uuid(derived(facts.command.uuid(), "comment")), text }
-            }
+            CardChange::Comment { text, about } => CardCommand::Comment {
+                comment: Id::from_uuid(derived(facts.command.uuid(), "comment")),
+                text: facts.seal(Saying::Comment, text, about).await?,
+            },
             CardChange::Run => CardCommand::Run {
                 run: run_of(facts.command),
                 rank: facts.end_of_lane(),

@@ -7,6 +7,7 @@ mod card;
 mod project;
 mod provider;
 mod run;
+mod subject;
 mod tenant;
 mod workspace;
 
@@ -20,6 +21,7 @@ use domain::{CardId, Decider, EnvironmentId, ProjectId, RunId, TenantId};
 pub use project::{ProjectChange, ProjectOrder};
 pub use provider::{ProviderChange, ProviderOrder};
 pub(crate) use run::{EnvironmentOrder, FinishCardOrder, RunOrder};
+pub use subject::SubjectOrder;
 pub use tenant::TenantOrder;
 use uuid::Uuid;
 pub use workspace::{WorkspaceChange, WorkspaceOrder};
@@ -54,6 +56,8 @@ pub enum Order {
         /// What is asked of it.
         command: EnvironmentCommand,
     },
+    /// About a data subject.
+    Subject(SubjectOrder),
     /// Tells a card how its run ended. For the system only.
     FinishCard {
         /// The card.

@@ -3,7 +3,7 @@
 use domain::card::{Card, CardCommand, RunResult};
 use domain::environment::{Environment, EnvironmentCommand};
 use domain::run::{Run, RunCommand};
-use domain::{CardId, EnvironmentId, RunId, TenantId};
+use domain::{CardId, EnvironmentId, RunId, Saying, TenantId};
 use uuid::Uuid;
 
 use super::Ask;
@@ -38,8 +38,13 @@ impl Ask for RunOrder {
         Some(self.run.uuid())
     }
 
-    async fn prepare(&self, _: &Run, _: &Facts<'_>) -> Result<RunCommand, DispatchError> {
-        Ok(self.command.clone())
+    async fn prepare(&self, state: &Run, facts: &Facts<'_>) -> Result<RunCommand, DispatchError> {
+        match self.command.clone() {
+            RunCommand::Cancel { reason: Some(reason) } if *state != Run::Absent => {
+                Ok(RunCommand::Cancel { reason: Some(facts.seal(Saying::Reason, reason, None).await?) })
+            }
+            command => Ok(command),
+        }
     }
 }
 

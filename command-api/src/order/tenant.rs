@@ -1,8 +1,8 @@
 //! Orders to a tenant: always the one that the caller acts in or, for an operator, on.
 
-use domain::TenantId;
 use domain::tenant::{Tenant, TenantCommand};
-use domain::value::{Name, Reason};
+use domain::value::Name;
+use domain::{PersonalText, Saying, TenantId};
 use uuid::Uuid;
 
 use super::Ask;
@@ -25,7 +25,7 @@ pub enum TenantOrder {
     /// Keeps it from working.
     Suspend {
         /// Why.
-        reason: Reason,
+        reason: PersonalText,
     },
     /// Lets it work again.
     Resume,
@@ -47,11 +47,15 @@ impl Ask for TenantOrder {
         Some(tenant.uuid())
     }
 
-    async fn prepare(&self, _: &Tenant, _: &Facts<'_>) -> Result<TenantCommand, DispatchError> {
+    async fn prepare(&self, state: &Tenant, facts: &Facts<'_>) -> Result<TenantCommand, DispatchError> {
         Ok(match self.clone() {
             Self::Create { name } => TenantCommand::Create { name },
             Self::Rename { name } => TenantCommand::Rename { name },
-            Self::Suspend { reason } => TenantCommand::Suspend { reason },
+            // Nothing is kept for anybody in a tenant that does not exist.
+            Self::Suspend { .. } if *state == Tenant::Absent => return Err(DispatchError::NotFound),
+            Self::Suspend { reason } => {
+                TenantCommand::Suspend { reason: facts.seal(Saying::Reason, reason, None).await? }
+            }
             Self::Resume => TenantCommand::Resume,
         })
     }

@@ -2,18 +2,20 @@
 //!
 //! Guarantees: a secret opens only for the tenant and under the id it was put with (both are authenticated with it);
 //! putting the same id again changes nothing; secrets sealed under an older master key open as long as that key stands in
-//! the file. Never: a secret or a key in an error, a log line or a debug form.
+//! the file. It also keeps the keys of data subjects, under which what people say about people is sealed. Never: a secret or a key in an error, a log line or a debug form.
 
-mod keys;
+mod subjects;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use domain::TenantId;
+pub use access::MasterKeyError;
+use access::{MasterKeys, SealError, Sealed};
 use domain::id::CommandId;
 use domain::value::SecretRef;
-pub use keys::MasterKeyError;
-use keys::MasterKeys;
+use domain::{SubjectId, TenantId};
 use secrecy::{ExposeSecret as _, SecretString};
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
@@ -26,6 +28,8 @@ pub struct Vault {
     /// In role `agentworks_app`: row-level security stands behind every query.
     pool: PgPool,
     keys: MasterKeys,
+    /// Those whose names are kept already, so that not every command asks.
+    named: Arc<Mutex<HashSet<(TenantId, SubjectId)>>>,
 }
 
 /// A secret on its way into the vault, already with its place there.
@@ -41,15 +45,12 @@ pub enum VaultError {
     /// The driver failed.
     #[error("the vault's database failed: {0}")]
     Database(#[from] sqlx::Error),
-    /// No key in the master key file has this id.
-    #[error("the secret was sealed under master key `{0}`, which the master key file does not hold")]
-    UnknownKey(String),
-    /// The stored bytes are not what was sealed for this tenant and id.
-    #[error("the stored secret does not open: it was altered, or moved from another place")]
-    Broken,
-    /// The system gave no random numbers.
-    #[error("the system gave no random numbers")]
-    Random,
+    /// Something cannot be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The person is erased: nothing more is kept for them.
+    #[error("the subject {0} is erased")]
+    Erased(SubjectId),
 }
 
 impl Vault {
@@ -59,13 +60,13 @@ impl Vault {
     /// # Errors
     /// When the file cannot be read or made, others may read it, or it holds something else.
     pub fn open(pool: PgPool, key_file: &Path) -> Result<Self, MasterKeyError> {
-        Ok(Self { pool, keys: MasterKeys::load_or_create(key_file)? })
+        Ok(Self { pool, keys: MasterKeys::load_or_create(key_file)?, named: Arc::default() })
     }
 
     /// Seals a secret and keeps it under `id`. When there is one under that id already, nothing changes.
     ///
     /// # Errors
-    /// [`VaultError::Database`], [`VaultError::Random`].
+    /// [`VaultError::Database`], [`VaultError::Seal`].
     pub async fn put(&self, tenant: TenantId, id: Uuid, secret: &SecretString) -> Result<SecretRef, VaultError> {
         let sealed = self.keys.seal(&place(tenant, id), secret.expose_secret().as_bytes())?;
         let mut tx = self.begin(tenant).await?;
@@ -87,7 +88,7 @@ impl Vault {
     /// Opens a secret; `None` when the tenant has none there.
     ///
     /// # Errors
-    /// [`VaultError::Database`], [`VaultError::UnknownKey`], [`VaultError::Broken`].
+    /// [`VaultError::Database`], [`VaultError::Seal`].
     pub async fn get(&self, tenant: TenantId, secret: &SecretRef) -> Result<Option<SecretString>, VaultError> {
         let Some(id) = secret.vault_id() else { return Ok(None) };
         let mut tx = self.begin(tenant).await?;
@@ -98,9 +99,15 @@ impl Vault {
             .await?;
         tx.commit().await?;
         let Some(row) = row else { return Ok(None) };
-        let nonce = row.try_get::<Vec<u8>, _>("nonce")?.try_into().map_err(|_| VaultError::Broken)?;
-        let sealed = keys::Sealed { key_id: row.try_get("key_id")?, nonce, bytes: row.try_get("sealed")? };
-        self.keys.open(&place(tenant, id), sealed).map(Some)
+        let nonce = row.try_get::<Vec<u8>, _>("nonce")?.try_into().map_err(|_| SealError::Broken)?;
+        let sealed = Sealed { key_id: row.try_get("key_id")?, nonce, bytes: row.try_get("sealed")? };
+        let secret = self.keys.open(&place(tenant, id), sealed)?;
+        Ok(Some(String::from_utf8(secret).map(SecretString::from).map_err(|_| SealError::Broken)?))
+    }
+
+    /// The master keys, for whoever opens what is kept for people.
+    pub fn keys(&self) -> &MasterKeys {
+        &self.keys
     }
 
     /// A keyed digest: tells whether two texts are equal, and to nobody without the master key what they are.

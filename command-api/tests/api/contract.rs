@@ -36,7 +36,7 @@ fn every_operation_says_all_there_is_to_say() {
             }
         }
     }
-    assert_eq!(names.len(), 33, "{names:?}");
+    assert_eq!(names.len(), 34, "{names:?}");
     assert_no_dangling(&contract, &contract);
 }
 
@@ -89,7 +89,8 @@ async fn the_examples_of_the_contract_have_the_right_shape() {
                 .replace("{provider}", &shop.provider)
                 .replace("{project}", &shop.project)
                 .replace("{card}", "crd_01h455vb4pex5vsknk084sn02q")
-                .replace("{run}", "run_01h455vb4pex5vsknk084sn02q");
+                .replace("{run}", "run_01h455vb4pex5vsknk084sn02q")
+                .replace("{subject}", "sub_01h455vb4pex5vsknk084sn02q");
             let token = if path.starts_with("/v1/tenants") { world.operator() } else { shop.token.clone() };
             let reply = world.call(&method.to_uppercase(), &path, &token, &[], example).await;
             assert_ne!(reply.status, 400, "{method} {path}: {}", reply.body);

@@ -27,6 +27,7 @@ struct Things<'a> {
     shop: &'a Shop,
     card: &'a str,
     run: &'a str,
+    subject: &'a str,
 }
 
 fn fill(path: &str, things: &Things<'_>) -> String {
@@ -37,6 +38,7 @@ fn fill(path: &str, things: &Things<'_>) -> String {
         .replace("{card}", things.card)
         .replace("{on}", things.card)
         .replace("{run}", things.run)
+        .replace("{subject}", things.subject)
 }
 
 #[tokio::test]
@@ -47,7 +49,10 @@ async fn foreign_things_are_unknown_on_every_endpoint() {
     let run =
         world.post(&foreign, &foreign.at(&card, "/run"), json!({})).await.body["run"].as_str().unwrap().to_owned();
     let tenant = foreign.tenant.to_string();
-    let theirs = Things { tenant: &tenant, shop: &foreign, card: &card, run: &run };
+    let subject = "sub_01k9fz8n5xe2r8m0q4t6v9w9s9";
+    let about = json!({ "text": "x", "about": subject });
+    assert_eq!(world.post(&foreign, &foreign.at(&card, "/comments"), about).await.status, 200);
+    let theirs = Things { tenant: &tenant, shop: &foreign, card: &card, run: &run, subject };
     // The same shape of ids, of things that nobody has.
     let none = |text: &str| format!("{}_01h455vb4pex5vsknk084sn02q", text.split('_').next().unwrap());
     let nowhere = Shop {
@@ -56,7 +61,13 @@ async fn foreign_things_are_unknown_on_every_endpoint() {
         project: none(&foreign.project),
         ..foreign.clone()
     };
-    let nobodys = Things { tenant: &none(&tenant), shop: &nowhere, card: &none(&card), run: &none(&run) };
+    let nobodys = Things {
+        tenant: &none(&tenant),
+        shop: &nowhere,
+        card: &none(&card),
+        run: &none(&run),
+        subject: &none(subject),
+    };
 
     let contract = serde_json::to_value(command_api::openapi()).unwrap();
     let before = world.head().await;

@@ -7,6 +7,7 @@ mod idempotency;
 mod input;
 mod isolation;
 mod memory;
+mod personal;
 mod rules;
 mod secrets;
 mod support;

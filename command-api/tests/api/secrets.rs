@@ -22,7 +22,7 @@ async fn a_secret_opens_for_its_tenant_only_and_is_put_once() {
     let mut admin = world.database.admin().await;
     sqlx::query("UPDATE vault.secrets SET tenant = $1").bind(other.uuid()).execute(&mut admin).await.unwrap();
     let error = world.vault.get(other, &reference).await.unwrap_err();
-    assert!(matches!(error, command_api::vault::VaultError::Broken));
+    assert!(matches!(error, command_api::vault::VaultError::Seal(access::SealError::Broken)));
 
     // Without a tenant there are no rows, and the workers' role sees none at all.
     let count = "SELECT count(*) FROM vault.secrets";

@@ -120,7 +120,7 @@ impl World {
         let log = Log::connect(&settings).await.unwrap();
         let vault = Vault::open(log.app_pool().clone(), &keys.path().join("master.key")).unwrap();
         let aggregates = Aggregates::new(log.clone(), memory);
-        let dispatcher = Dispatcher::remembering(aggregates, Arc::new(LogBoard(log.clone())));
+        let dispatcher = Dispatcher::remembering(aggregates, Arc::new(LogBoard(log.clone())), vault.clone());
         let probe = Arc::new(Probe::default());
         let router = router(Api {
             dispatcher: dispatcher.clone(),

@@ -2,9 +2,10 @@
 
 use super::{AgentProfile, Rank, RunResult};
 use crate::id::{CardId, CommentId, ProjectId, ProviderId, RunId, WorkspaceId};
+use crate::personal::PersonalText;
 use crate::project::{ExecutionPolicy, Lanes, Repository};
 use crate::provider::ProviderKind;
-use crate::value::{LaneKey, ModelName, Reason, Text, Title};
+use crate::value::{LaneKey, ModelName, Text, Title};
 
 /// The commands of a [`Card`](super::Card).
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +68,7 @@ pub enum CardCommand {
     /// Says that something holds it up; it goes to the lane for that, when there is one.
     Block {
         /// What.
-        reason: Reason,
+        reason: PersonalText,
         /// A looked-up fact: the project's lanes.
         lanes: Lanes,
         /// Its place there.
@@ -85,7 +86,7 @@ pub enum CardCommand {
         /// The comment's id.
         comment: CommentId,
         /// What is said.
-        text: Text,
+        text: PersonalText,
     },
     /// Runs it.
     Run {

@@ -6,8 +6,9 @@ use super::{
     CardUnblocked, DependencyFacts, MAX_DEPENDENCIES, OpenCard, Rank, run,
 };
 use crate::id::CardId;
+use crate::personal::PersonalText;
 use crate::project::{LaneRole, Lanes};
-use crate::value::{LaneKey, Reason, Text, Title};
+use crate::value::{LaneKey, Text, Title};
 
 pub(super) type Decision = Result<Vec<CardEvent>, CardRefusal>;
 
@@ -104,7 +105,7 @@ fn depend(card: &OpenCard, on: CardId, facts: DependencyFacts) -> Decision {
     Ok(vec![CardDependencyAdded { on }.into()])
 }
 
-fn block(card: &OpenCard, reason: Reason, lanes: &Lanes, rank: Rank) -> Decision {
+fn block(card: &OpenCard, reason: PersonalText, lanes: &Lanes, rank: Rank) -> Decision {
     if card.blocked.is_some() {
         return Ok(vec![]);
     }
@@ -116,7 +117,7 @@ fn block(card: &OpenCard, reason: Reason, lanes: &Lanes, rank: Rank) -> Decision
 }
 
 fn unblock(card: &OpenCard, lanes: &Lanes, rank: Rank) -> Decision {
-    let Some((_, before)) = &card.blocked else { return Ok(vec![]) };
+    let Some(before) = &card.blocked else { return Ok(vec![]) };
     let mut events = vec![CardUnblocked {}.into()];
     // Only back from where blocking had put it: whoever moved it since meant it.
     let parked = lanes.get(&card.lane).is_some_and(|lane| lane.role == LaneRole::Blocked);

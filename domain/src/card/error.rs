@@ -1,7 +1,7 @@
 //! Why a card says no.
 
 use crate::id::{CardId, RunId};
-use crate::value::{LaneKey, Reason};
+use crate::value::LaneKey;
 use crate::{Refusal, RefusalKind};
 
 /// One variant a broken rule.
@@ -41,8 +41,8 @@ pub enum CardRefusal {
     #[error("a card may depend on at most {} others", super::MAX_DEPENDENCIES)]
     TooManyDependencies,
     /// The card is blocked.
-    #[error("the card is blocked: {0}")]
-    Blocked(Reason),
+    #[error("the card is blocked; unblock it first")]
+    Blocked,
     /// A run is queued or under way.
     #[error("run {0} of this card is queued or under way; cancel it or wait for its end")]
     RunAlreadyActive(RunId),
@@ -83,7 +83,7 @@ impl Refusal for CardRefusal {
             Self::DependencyUnknown(_) => "dependency_unknown",
             Self::DependencyCycle(_) => "dependency_cycle",
             Self::TooManyDependencies => "too_many_dependencies",
-            Self::Blocked(_) => "card_blocked",
+            Self::Blocked => "card_blocked",
             Self::RunAlreadyActive(_) => "run_already_active",
             Self::LaneForbidsRuns(_) => "lane_forbids_runs",
             Self::DependencyNotDone(_) => "dependency_not_done",

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AgentProfile, Rank};
 use crate::id::{CardId, CommentId, ProjectId, RunId};
+use crate::personal::PersonalText;
 use crate::run::{FailureKind, Task};
 use crate::value::{CommitSha, LaneKey, Reason, Text, Title};
 
@@ -27,15 +28,15 @@ crate::events! {
         /// It no longer waits for another card.
         DependencyRemoved(CardDependencyRemoved) = 1,
         /// Something holds it up.
-        Blocked(CardBlocked) = 1,
+        Blocked(CardBlocked) = 2,
         /// Nothing holds it up any more.
         Unblocked(CardUnblocked) = 1,
         /// Somebody said something.
-        Commented(CardCommented) = 1,
+        Commented(CardCommented) = 2,
         /// Somebody pressed Run.
         RunRequested(CardRunRequested) = 1,
         /// The run ended.
-        RunFinished(CardRunFinished) = 1,
+        RunFinished(CardRunFinished) = 2,
         /// It is off the board.
         Archived(CardArchived) = 1,
     }
@@ -107,10 +108,12 @@ pub struct CardDependencyRemoved {
 }
 
 /// Something holds the card up.
+///
+/// Version 1 had a readable `reason`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CardBlocked {
     /// What.
-    pub reason: Reason,
+    pub reason: PersonalText,
 }
 
 /// Nothing holds the card up any more.
@@ -118,12 +121,14 @@ pub struct CardBlocked {
 pub struct CardUnblocked {}
 
 /// Somebody said something on the card.
+///
+/// Version 1 had a readable `text`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CardCommented {
     /// The comment.
     pub comment: CommentId,
     /// What was said.
-    pub text: Text,
+    pub text: PersonalText,
 }
 
 /// Somebody pressed Run, and nothing forbade it.
@@ -165,11 +170,13 @@ pub enum RunResult {
     /// Somebody stopped it.
     Cancelled {
         /// Why, if it was said.
-        reason: Option<Reason>,
+        reason: Option<PersonalText>,
     },
 }
 
 /// The card's run ended.
+///
+/// Version 1 had a readable `reason` where the run was cancelled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CardRunFinished {
     /// The run.

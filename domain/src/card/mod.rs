@@ -8,10 +8,12 @@ mod rank;
 mod run;
 #[cfg(test)]
 mod tests;
+mod upcast;
 
 use std::collections::BTreeSet;
 
 pub use command::{CardCommand, DependencyFacts, ResolvedModel, RunFacts};
+use cqrs_es::persist::EventUpcaster;
 pub use error::CardRefusal;
 pub use event::{
     CardAgentAssigned, CardArchived, CardBlocked, CardCommented, CardCreated, CardDependencyAdded,
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Decider;
 use crate::id::{CardId, ProjectId, ProviderId, RunId};
-use crate::value::{LaneKey, ModelName, Name, Reason, Text, Title};
+use crate::value::{LaneKey, ModelName, Name, Text, Title};
 
 /// Cards that one card may wait for.
 pub const MAX_DEPENDENCIES: usize = 50;
@@ -71,8 +73,8 @@ pub struct OpenCard {
     pub agent: Option<AgentProfile>,
     /// The cards it waits for.
     pub depends_on: BTreeSet<CardId>,
-    /// What holds it up, and where it was before.
-    pub blocked: Option<(Reason, LaneKey)>,
+    /// While something holds it up: where it was before.
+    pub blocked: Option<LaneKey>,
     /// The run that is queued or under way, and where the card was before.
     pub active_run: Option<(RunId, LaneKey)>,
 }
@@ -89,13 +91,17 @@ impl Card {
 
 impl Decider for Card {
     const TYPE: &'static str = "card";
-    const STATE: i32 = 1;
+    const STATE: i32 = 2;
     type Command = CardCommand;
     type Event = CardEvent;
     type Refusal = CardRefusal;
 
     fn decide(&self, command: CardCommand) -> Result<Vec<CardEvent>, CardRefusal> {
         decide::decide(self, command)
+    }
+
+    fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
+        upcast::chain()
     }
 
     fn evolve(&mut self, event: &CardEvent) {
@@ -136,7 +142,7 @@ impl Decider for Card {
             CardEvent::DependencyRemoved(removed) => {
                 card.depends_on.remove(&removed.on);
             }
-            CardEvent::Blocked(blocked) => card.blocked = Some((blocked.reason.clone(), card.lane.clone())),
+            CardEvent::Blocked(_) => card.blocked = Some(card.lane.clone()),
             CardEvent::Unblocked(_) => card.blocked = None,
             CardEvent::RunRequested(requested) => card.active_run = Some((requested.run, card.lane.clone())),
             CardEvent::RunFinished(_) => card.active_run = None,

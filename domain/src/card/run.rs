@@ -18,8 +18,8 @@ pub(super) fn request(card: &OpenCard, run: RunId, rank: Rank, facts: RunFacts) 
     if let Some((active, _)) = &card.active_run {
         return Err(CardRefusal::RunAlreadyActive(*active));
     }
-    if let Some((reason, _)) = &card.blocked {
-        return Err(CardRefusal::Blocked(reason.clone()));
+    if card.blocked.is_some() {
+        return Err(CardRefusal::Blocked);
     }
     let lane = facts.lanes.get(&card.lane).ok_or_else(|| CardRefusal::UnknownLane(card.lane.clone()))?;
     if !lane.runs_allowed {

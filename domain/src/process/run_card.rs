@@ -85,7 +85,7 @@ pub fn on_run(run: RunId, event: &RunEvent, task: &Task) -> Vec<Reaction> {
 mod tests {
     use super::*;
     use crate::card::{CardCommented, CardRunFinished, CardRunRequested};
-    use crate::given::{id, model, outcome, reason, task, text};
+    use crate::given::{id, model, outcome, reason, sealed, task, text};
     use crate::run::{
         FailureKind, RunAttemptLost, RunCancelled, RunDispatched, RunFailed, RunModelCalled, RunQueued, RunStarted,
         RunStepRecorded, RunSucceeded, RunTimedOut, StepKind, Timeout,
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn nothing_follows_from_what_else_happens_to_a_card() {
-        let comment = CardCommented { comment: id(6), text: text("Please hurry.") }.into();
+        let comment = CardCommented { comment: id(6), text: sealed("Please hurry.") }.into();
         let finished = CardRunFinished { run: id(4), result: RunResult::Cancelled { reason: None } }.into();
         for event in [comment, finished] {
             assert_eq!(on_card(&event, &ada()), [], "{event:?}");
@@ -184,7 +184,7 @@ mod tests {
         let timed_out = told(RunTimedOut { attempt: 1, timeout: Timeout::Run, after_seconds: 900 });
         assert_eq!(timed_out, RunResult::TimedOut { after_seconds: 900 });
 
-        let why = Some(reason("wrong card"));
+        let why = Some(sealed("wrong card"));
         assert_eq!(told(RunCancelled { reason: why.clone() }), RunResult::Cancelled { reason: why });
     }
 }

@@ -1,6 +1,7 @@
 //! What may be asked of a run.
 
 use super::task::{FailureKind, StepKind, Task, TaskOutcome, Timeout};
+use crate::personal::PersonalText;
 use crate::value::{ModelName, Reason, Text};
 use crate::{Actor, EnvironmentId, ProviderId};
 
@@ -106,6 +107,6 @@ pub enum RunCommand {
     /// Somebody wants it stopped. Repeating it changes nothing.
     Cancel {
         /// Why, if it was said.
-        reason: Option<Reason>,
+        reason: Option<PersonalText>,
     },
 }

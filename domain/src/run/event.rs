@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::task::{FailureKind, StepKind, Task, TaskOutcome, Timeout};
 use crate::EnvironmentId;
+use crate::personal::PersonalText;
 use crate::value::{ModelName, Reason, Text};
 use crate::{Actor, ProviderId};
 
@@ -30,7 +31,7 @@ crate::events! {
         /// It took too long.
         TimedOut(RunTimedOut) = 1,
         /// Somebody stopped it.
-        Cancelled(RunCancelled) = 1,
+        Cancelled(RunCancelled) = 2,
     }
 }
 
@@ -146,8 +147,10 @@ pub struct RunTimedOut {
 }
 
 /// Somebody stopped the run. Ends it.
+///
+/// Version 1 had a readable `reason`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunCancelled {
     /// Why, if it was said.
-    pub reason: Option<Reason>,
+    pub reason: Option<PersonalText>,
 }

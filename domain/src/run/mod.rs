@@ -9,6 +9,7 @@ mod task;
 mod tests;
 
 pub use command::RunCommand;
+use cqrs_es::persist::EventUpcaster;
 pub use error::RunRefusal;
 pub use event::{
     RunAttemptLost, RunCancelled, RunDispatched, RunEvent, RunFailed, RunModelCalled, RunQueued, RunStarted,
@@ -19,6 +20,7 @@ pub use task::{FailureKind, StepKind, Task, TaskOutcome, Timeout};
 
 use crate::aggregate::Decider;
 use crate::id::EnvironmentId;
+use crate::personal::OnceReadable;
 
 /// The state of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -120,6 +122,10 @@ impl Decider for Run {
 
     fn decide(&self, command: RunCommand) -> Result<Vec<RunEvent>, RunRefusal> {
         decide::decide(self, command)
+    }
+
+    fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
+        vec![Box::new(OnceReadable("RunCancelled"))]
     }
 
     fn evolve(&mut self, event: &RunEvent) {

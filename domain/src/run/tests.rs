@@ -7,7 +7,7 @@ use super::{
     RunModelCalled, RunQueued, RunRefusal, RunStarted, RunStepRecorded, RunSucceeded, RunTimedOut, StepKind, Task,
     TaskOutcome, Timeout,
 };
-use crate::given::{branch, commit, id, model, outcome, reason, task, text};
+use crate::given::{branch, commit, id, model, outcome, reason, sealed, task, text};
 use crate::project::ExecutionPolicy;
 use crate::{Actor, Decider, Refusal, RefusalKind};
 
@@ -78,7 +78,7 @@ fn timed_out(attempt: u32, timeout: Timeout) -> RunEvent {
 }
 
 fn cancelled() -> RunEvent {
-    RunCancelled { reason: Some(reason("wrong card")) }.into()
+    RunCancelled { reason: Some(sealed("wrong card")) }.into()
 }
 
 /// A run whose first attempt works.
@@ -158,7 +158,7 @@ fn time_out(attempt: u32, timeout: Timeout) -> RunCommand {
 }
 
 fn cancel() -> RunCommand {
-    RunCommand::Cancel { reason: Some(reason("wrong card")) }
+    RunCommand::Cancel { reason: Some(sealed("wrong card")) }
 }
 
 /// Every command that speaks for an attempt, but the one that only counts tokens.

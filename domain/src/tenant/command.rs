@@ -1,6 +1,7 @@
 //! What may be asked of a tenant.
 
-use crate::value::{Name, Reason};
+use crate::personal::PersonalText;
+use crate::value::Name;
 
 /// The commands of a [`Tenant`](super::Tenant).
 #[derive(Debug, Clone, PartialEq)]
@@ -18,7 +19,7 @@ pub enum TenantCommand {
     /// Keeps it from working.
     Suspend {
         /// Why.
-        reason: Reason,
+        reason: PersonalText,
     },
     /// Lets it work again.
     Resume,

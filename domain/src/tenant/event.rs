@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::value::{Name, Reason};
+use crate::personal::PersonalText;
+use crate::value::Name;
 
 crate::events! {
     /// The events of a [`Tenant`](super::Tenant).
@@ -13,7 +14,7 @@ crate::events! {
         /// It has another name.
         Renamed(TenantRenamed) = 1,
         /// It may not work any more.
-        Suspended(TenantSuspended) = 1,
+        Suspended(TenantSuspended) = 2,
         /// It may work again.
         Resumed(TenantResumed) = 1,
     }
@@ -34,10 +35,12 @@ pub struct TenantRenamed {
 }
 
 /// The tenant may read but not work any more.
+///
+/// Version 1 had a readable `reason`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TenantSuspended {
     /// Why.
-    pub reason: Reason,
+    pub reason: PersonalText,
 }
 
 /// The tenant may work again.

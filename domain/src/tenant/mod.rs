@@ -8,11 +8,13 @@ mod event;
 mod tests;
 
 pub use command::TenantCommand;
+use cqrs_es::persist::EventUpcaster;
 pub use error::TenantRefusal;
 pub use event::{TenantCreated, TenantEvent, TenantRenamed, TenantResumed, TenantSuspended};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Decider;
+use crate::personal::OnceReadable;
 use crate::value::Name;
 
 /// The state of a tenant.
@@ -49,6 +51,10 @@ impl Decider for Tenant {
 
     fn decide(&self, command: TenantCommand) -> Result<Vec<TenantEvent>, TenantRefusal> {
         decide::decide(self, command)
+    }
+
+    fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
+        vec![Box::new(OnceReadable("TenantSuspended"))]
     }
 
     fn evolve(&mut self, event: &TenantEvent) {

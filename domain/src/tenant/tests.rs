@@ -5,7 +5,7 @@ use cqrs_es::test::TestFramework;
 use super::{
     Tenant, TenantCommand, TenantCreated, TenantEvent, TenantRefusal, TenantRenamed, TenantResumed, TenantSuspended,
 };
-use crate::given::{name, reason};
+use crate::given::{name, sealed};
 use crate::{Decider, Refusal, RefusalKind};
 
 fn tenant() -> TestFramework<Tenant> {
@@ -17,7 +17,7 @@ fn created() -> TenantEvent {
 }
 
 fn suspended() -> TenantEvent {
-    TenantSuspended { reason: reason("unpaid") }.into()
+    TenantSuspended { reason: sealed("unpaid") }.into()
 }
 
 fn create() -> TenantCommand {
@@ -29,7 +29,7 @@ fn rename(to: &str) -> TenantCommand {
 }
 
 fn suspend() -> TenantCommand {
-    TenantCommand::Suspend { reason: reason("unpaid") }
+    TenantCommand::Suspend { reason: sealed("unpaid") }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use domain::run::FailureKind;
 use proptest::prelude::*;
 
 use crate::given::{
-    commit, id, lane, lanes, likely, model, name, policy, rank, reason, repository, sequence, text, title,
+    commit, id, lane, lanes, likely, model, name, policy, rank, reason, repository, sealed, sequence, text, title,
 };
 use crate::law;
 
@@ -80,7 +80,7 @@ fn result() -> impl Strategy<Value = RunResult> {
         }),
         reason().prop_map(|reason| RunResult::Failed { kind: FailureKind::PodLost, reason }),
         any::<u32>().prop_map(|after_seconds| RunResult::TimedOut { after_seconds }),
-        prop::option::of(reason()).prop_map(|reason| RunResult::Cancelled { reason }),
+        prop::option::of(sealed()).prop_map(|reason| RunResult::Cancelled { reason }),
     ]
 }
 
@@ -98,9 +98,9 @@ fn change() -> impl Strategy<Value = CardCommand> {
             .prop_map(|(agent, provider_usable)| CardCommand::AssignAgent { agent, provider_usable }),
         8 => dependency,
         8 => id().prop_map(|on| CardCommand::RemoveDependency { on }),
-        8 => (reason(), lanes(), rank()).prop_map(|(reason, lanes, rank)| CardCommand::Block { reason, lanes, rank }),
+        8 => (sealed(), lanes(), rank()).prop_map(|(reason, lanes, rank)| CardCommand::Block { reason, lanes, rank }),
         12 => (lanes(), rank()).prop_map(|(lanes, rank)| CardCommand::Unblock { lanes, rank }),
-        8 => (id(), text()).prop_map(|(comment, text)| CardCommand::Comment { comment, text }),
+        8 => (id(), sealed()).prop_map(|(comment, text)| CardCommand::Comment { comment, text }),
         20 => (id(), rank(), facts())
             .prop_map(|(run, rank, facts)| CardCommand::Run { run, rank, facts: Box::new(facts) }),
         20 => (id(), result(), lanes(), rank())

@@ -1,6 +1,7 @@
 //! Random small values. Ids, lanes and ranks come from small pools, so that commands meet.
 
 use domain::card::Rank;
+use domain::personal::{PersonalText, SealedText};
 use domain::project::{ExecutionPolicy, Lane, LaneRole, Lanes, ModelChoice, Repository, Tool};
 use domain::value::{Branch, CommitSha, LaneKey, ModelName, Name, Reason, RepositoryUrl, SecretRef, Text, Title};
 use domain::{Id, Kind};
@@ -36,6 +37,10 @@ pub(crate) fn text() -> impl Strategy<Value = Text> {
 
 pub(crate) fn reason() -> impl Strategy<Value = Reason> {
     any::<String>().prop_filter_map("a reason", |text| Reason::new(&text).ok())
+}
+
+pub(crate) fn sealed() -> impl Strategy<Value = PersonalText> {
+    (id(), "[a-zA-Z0-9+/]{0,40}").prop_map(|(subject, sealed)| PersonalText::Sealed(SealedText { subject, sealed }))
 }
 
 pub(crate) fn model() -> impl Strategy<Value = ModelName> {

@@ -1,20 +1,23 @@
 //! Tenants, workspaces, providers and environments.
 
+use domain::Id;
 use domain::environment::{Driver, Environment, EnvironmentCommand, EnvironmentEvent, Purpose};
 use domain::provider::{Provider, ProviderCommand, ProviderKind, ProviderSettings};
+use domain::subject::{Subject, SubjectCommand};
 use domain::tenant::{Tenant, TenantCommand};
 use domain::value::BaseUrl;
 use domain::workspace::{Workspace, WorkspaceCommand};
 use proptest::prelude::*;
 use proptest::sample::select;
+use uuid::Uuid;
 
-use crate::given::{id, likely, model, name, reason, secret, sequence};
+use crate::given::{id, likely, model, name, reason, sealed, secret, sequence};
 use crate::law;
 
 fn of_tenant() -> impl Strategy<Value = Vec<TenantCommand>> {
     let change = prop_oneof![
         name().prop_map(|name| TenantCommand::Rename { name }),
-        reason().prop_map(|reason| TenantCommand::Suspend { reason }),
+        sealed().prop_map(|reason| TenantCommand::Suspend { reason }),
         Just(TenantCommand::Resume),
     ];
     sequence(name().prop_map(|name| TenantCommand::Create { name }).boxed(), change)
@@ -71,12 +74,18 @@ fn of_environment() -> impl Strategy<Value = Vec<EnvironmentCommand>> {
     sequence(request, change)
 }
 
+fn of_subject() -> impl Strategy<Value = Vec<SubjectCommand>> {
+    let erase = (Just(Id::from_uuid(Uuid::from_u128(1))), any::<bool>());
+    prop::collection::vec(erase.prop_map(|(subject, known)| SubjectCommand::Erase { subject, known }), 0..5)
+}
+
 #[test]
-fn everything_happens_to_tenants_workspaces_providers_and_environments() {
+fn everything_happens_to_tenants_workspaces_providers_environments_and_subjects() {
     law::everything_happens::<Tenant>(of_tenant());
     law::everything_happens::<Workspace>(of_workspace());
     law::everything_happens::<Provider>(of_provider());
     law::everything_happens::<Environment>(of_environment());
+    law::everything_happens::<Subject>(of_subject());
 }
 
 proptest! {
@@ -100,6 +109,11 @@ proptest! {
     #[test]
     fn environments_keep_the_laws(commands in of_environment()) {
         law::obey::<Environment>(commands, |_| false)?;
+    }
+
+    #[test]
+    fn subjects_keep_the_laws(commands in of_subject()) {
+        law::obey::<Subject>(commands, |_| false)?;
     }
 
     #[test]

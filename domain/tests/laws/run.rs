@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use uuid::Uuid;
 
-use crate::given::{any_id, commit, id, model, policy, reason, repository, sequence, text, title};
+use crate::given::{any_id, commit, id, model, policy, reason, repository, sealed, sequence, text, title};
 use crate::law;
 
 const RUN: RunId = Id::from_uuid(Uuid::from_u128(4));
@@ -114,7 +114,7 @@ fn change() -> impl Strategy<Value = RunCommand> {
             .prop_map(|(attempt, kind, reason, log_tail)| RunCommand::LoseAttempt { attempt, kind, reason, log_tail }),
         1 => (attempt(), timeout, any::<u32>())
             .prop_map(|(attempt, timeout, after_seconds)| RunCommand::TimeOut { attempt, timeout, after_seconds }),
-        1 => prop::option::of(reason()).prop_map(|reason| RunCommand::Cancel { reason }),
+        1 => prop::option::of(sealed()).prop_map(|reason| RunCommand::Cancel { reason }),
     ]
 }
 

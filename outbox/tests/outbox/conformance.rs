@@ -1,11 +1,12 @@
 //! The same commands through the stock repository of `postgres-es` and through ours leave the same events.
 
 use cqrs_es::{Aggregate, AggregateError, CqrsFramework, EventStore};
+use domain::PersonalText;
 use domain::card::{Card, CardCommand, Rank};
 use domain::id::{CommentId, ProjectId};
 use domain::project::Lanes;
 use domain::tenant::{Tenant, TenantCommand};
-use domain::value::{LaneKey, Reason, Text, Title};
+use domain::value::{LaneKey, Text, Title};
 use outbox::store::LogStore;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -28,7 +29,7 @@ fn tenant_command() -> impl Strategy<Value = TenantCommand> {
     prop_oneof![
         "[a-c]{1,2}".prop_map(|text| TenantCommand::Create { name: name(&text) }),
         "[a-c]{1,2}".prop_map(|text| rename(&text)),
-        "[a-c]{1,2}".prop_map(|text| TenantCommand::Suspend { reason: Reason::new(&text).unwrap() }),
+        "[a-c]{1,2}".prop_map(|text| TenantCommand::Suspend { reason: PersonalText::plain(text) }),
         Just(TenantCommand::Resume),
     ]
 }
@@ -40,7 +41,7 @@ fn card_command() -> impl Strategy<Value = CardCommand> {
         || prop_oneof![Just("backlog"), Just("ready"), Just("nowhere")].prop_map(|key| LaneKey::new(key).unwrap());
     let text = || "\\PC{0,20}".prop_map(|text| Text::new("text", &text).unwrap());
     let title = || "[a-z\"\\\\é]{1,5}".prop_map(|text| Title::new(&text).unwrap());
-    let reason = || "[a-c]{1,2}".prop_map(|text| Reason::new(&text).unwrap());
+    let reason = || "[a-c]{1,2}".prop_map(PersonalText::plain);
     prop_oneof![
         3 => (title(), text(), rank(), proptest::option::of(lane())).prop_map(|(title, description, rank, lane)| {
             let project = ProjectId::from_uuid(Uuid::from_u128(7));
@@ -52,7 +53,7 @@ fn card_command() -> impl Strategy<Value = CardCommand> {
         1 => rank().prop_map(|rank| CardCommand::Rank { rank }),
         1 => (reason(), rank()).prop_map(|(reason, rank)| CardCommand::Block { reason, lanes: Lanes::default(), rank }),
         1 => rank().prop_map(|rank| CardCommand::Unblock { lanes: Lanes::default(), rank }),
-        1 => text().prop_map(|text| CardCommand::Comment { comment: CommentId::from_uuid(Uuid::from_u128(9)), text }),
+        1 => reason().prop_map(|text| CardCommand::Comment { comment: CommentId::from_uuid(Uuid::from_u128(9)), text }),
         1 => Just(CardCommand::Archive),
     ]
 }

@@ -16,7 +16,17 @@ use uuid::Uuid;
 use super::row::{CardRow, LastRun, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
 use crate::fact::{Fact, What};
 use crate::model::Fold;
+use crate::personal::{self, Erasure};
 use crate::table::{Rows, Write};
+
+/// Takes away what an erased subject has said.
+const ERASE: &str = "UPDATE cards c SET position = e.position, \
+     blocked_reason = CASE WHEN starts_with(c.blocked_reason, e.said) THEN e.erased ELSE c.blocked_reason END, \
+     last_run = CASE WHEN starts_with(c.last_run->>'reason', e.said) \
+         THEN jsonb_set(c.last_run, '{reason}', to_jsonb(e.erased)) ELSE c.last_run END \
+     FROM json_to_recordset($1::text::json) AS e (tenant uuid, position bigint, said text, erased text) \
+     WHERE c.tenant = e.tenant \
+     AND (starts_with(c.blocked_reason, e.said) OR starts_with(c.last_run->>'reason', e.said))";
 
 /// The rows of the board in memory.
 pub(super) struct Tables {
@@ -25,6 +35,8 @@ pub(super) struct Tables {
     pub(super) providers: Rows<ProviderRow>,
     pub(super) projects: Rows<ProjectRow>,
     pub(super) cards: Rows<CardRow>,
+    /// Those who were erased meanwhile.
+    erased: Vec<Erasure>,
 }
 
 #[async_trait]
@@ -45,6 +57,7 @@ impl Fold for Tables {
 
     fn drain(&mut self) -> Result<Vec<Write>, sqlx::Error> {
         let mut all = Vec::new();
+        Erasure::drain(&mut self.erased, ERASE, &mut all)?;
         self.tenants.drain(&mut all)?;
         self.workspaces.drain(&mut all)?;
         self.providers.drain(&mut all)?;
@@ -55,7 +68,7 @@ impl Fold for Tables {
 
     fn len(&self) -> usize {
         let small = self.tenants.len() + self.workspaces.len() + self.providers.len();
-        small + self.projects.len() + self.cards.len()
+        small + self.projects.len() + self.cards.len() + self.erased.len()
     }
 }
 
@@ -67,6 +80,7 @@ impl Tables {
             providers: Rows::new(whole),
             projects: Rows::new(whole),
             cards: Rows::new(whole),
+            erased: vec![],
         }
     }
 
@@ -81,9 +95,20 @@ impl Tables {
                 return Some(fact.event.stream);
             }
             What::Card(event) => return self.card(fact, event),
+            What::Erased(_) => self.erase(fact),
             What::Run(_) | What::Environment(_) | What::Other => {}
         }
         None
+    }
+
+    fn erase(&mut self, fact: &Fact<'_>) {
+        let Some(erasure) = Erasure::of(fact) else { return };
+        self.cards.change_all(erasure.tenant, |row| {
+            let run = row.last_run.as_mut().and_then(|Json(run)| run.reason.as_mut());
+            let ran = erasure.scrub(run, &mut row.position);
+            erasure.scrub(row.blocked_reason.as_mut(), &mut row.position) || ran
+        });
+        self.erased.push(erasure);
     }
 
     fn tenant(&mut self, fact: &Fact<'_>, event: &TenantEvent) {
@@ -191,7 +216,7 @@ impl Tables {
                 row.depends_on.dedup();
             }
             CardEvent::DependencyRemoved(removed) => row.depends_on.retain(|card| *card != removed.on.uuid()),
-            CardEvent::Blocked(blocked) => row.blocked_reason = Some(blocked.reason.to_string()),
+            CardEvent::Blocked(blocked) => row.blocked_reason = Some(personal::stored(&blocked.reason)),
             CardEvent::Unblocked(_) => row.blocked_reason = None,
             CardEvent::RunRequested(requested) => row.active_run = Some(requested.run.uuid()),
             CardEvent::RunFinished(finished) => {

@@ -20,6 +20,7 @@ use domain::Decider as _;
 use domain::card::Card;
 use domain::project::Project;
 use domain::provider::Provider;
+use domain::subject::Subject;
 use domain::tenant::Tenant;
 use domain::workspace::Workspace;
 
@@ -31,9 +32,9 @@ pub const NAME: &str = "board";
 /// The model.
 pub const MODEL: Model = Model {
     name: "board",
-    code: 1,
+    code: 2,
     consumer: NAME,
-    aggregates: &[Tenant::TYPE, Workspace::TYPE, Provider::TYPE, Project::TYPE, Card::TYPE],
+    aggregates: &[Tenant::TYPE, Workspace::TYPE, Provider::TYPE, Project::TYPE, Card::TYPE, Subject::TYPE],
     tables: include_str!("tables.sql"),
     indexes: include_str!("indexes.sql"),
     fold: |whole| Box::new(apply::Tables::new(whole)),

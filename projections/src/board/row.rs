@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use time::serde::rfc3339;
 use uuid::Uuid;
 
+use crate::personal;
 use crate::table::table;
 
 table! {
@@ -144,7 +145,7 @@ table! {
         pub agent: Option<Json<AgentProfile>>,
         /// The cards it waits for, sorted.
         pub depends_on: Vec<Uuid>,
-        /// What holds it up.
+        /// What holds it up; see [`crate::personal::said`].
         pub blocked_reason: Option<String>,
         /// The run that is queued or under way.
         pub active_run: Option<Uuid>,
@@ -182,7 +183,7 @@ pub struct LastRun {
     pub commit: Option<String>,
     /// What was done, in the agent's words.
     pub summary: Option<String>,
-    /// Why it ended without success, for people.
+    /// Why it ended without success, for people; see [`crate::personal::said`].
     pub reason: Option<String>,
 }
 
@@ -207,7 +208,7 @@ impl LastRun {
                 Self { reason: Some(format!("It took longer than {after_seconds} s.")), ..ended("timed_out") }
             }
             RunResult::Cancelled { reason } => {
-                Self { reason: reason.as_ref().map(ToString::to_string), ..ended("cancelled") }
+                Self { reason: reason.as_ref().map(personal::stored), ..ended("cancelled") }
             }
         }
     }

@@ -16,21 +16,35 @@ use super::row::{HistoryEnvironmentRow, HistoryRow, HistoryRunRow};
 use super::summary;
 use crate::fact::{Fact, What, small};
 use crate::model::Fold;
+use crate::personal::Erasure;
 use crate::table::{Key, Rows, Write};
 
 /// Rows are only ever added.
 const ADD: &str = "INSERT INTO card_history SELECT * FROM json_populate_recordset(NULL::card_history, $1::text::json)";
+
+/// Takes away what an erased subject has said. A sealed text has no escapes and stands in its payload once.
+const ERASE: &str = "UPDATE card_history h \
+     SET payload = replace(h.payload::text, coalesce(h.payload->'text', h.payload->'reason')->>'sealed', '')::json \
+     FROM json_to_recordset($1::text::json) AS e (tenant uuid, subject text) \
+     WHERE h.tenant = e.tenant AND h.kind IN ('CardBlocked', 'CardCommented', 'CardRunFinished', 'RunCancelled') \
+     AND coalesce(h.payload->'text', h.payload->'reason')->>'subject' = e.subject";
 
 /// The rows of the history in memory.
 pub(super) struct Tables {
     owners: Owners,
     /// Those that are not written yet.
     added: Vec<HistoryRow>,
+    /// Those who were erased meanwhile.
+    erased: Vec<Erasure>,
 }
 
 impl Tables {
     pub(super) fn new(whole: bool) -> Self {
-        Self { owners: Owners { runs: Rows::new(whole), environments: Rows::new(whole) }, added: vec![] }
+        Self {
+            owners: Owners { runs: Rows::new(whole), environments: Rows::new(whole) },
+            added: vec![],
+            erased: vec![],
+        }
     }
 }
 
@@ -41,6 +55,12 @@ impl Fold for Tables {
     }
 
     fn take(&mut self, fact: &Fact<'_>, topics: &mut BTreeSet<Uuid>) -> Result<(), DecodeError> {
+        if let Some(erasure) = Erasure::of(fact) {
+            for row in self.added.iter_mut().filter(|row| row.tenant == erasure.tenant) {
+                row.scrub(erasure.whom)?;
+            }
+            self.erased.push(erasure);
+        }
         if let Some(row) = self.owners.take(fact)? {
             topics.insert(row.card);
             self.added.push(row);
@@ -50,6 +70,7 @@ impl Fold for Tables {
 
     fn drain(&mut self) -> Result<Vec<Write>, sqlx::Error> {
         let mut all = Vec::new();
+        Erasure::drain(&mut self.erased, ERASE, &mut all)?;
         self.owners.runs.drain(&mut all)?;
         self.owners.environments.drain(&mut all)?;
         Write::all(ADD, &std::mem::take(&mut self.added), &mut all)?;
@@ -57,7 +78,7 @@ impl Fold for Tables {
     }
 
     fn len(&self) -> usize {
-        self.owners.runs.len() + self.owners.environments.len() + self.added.len()
+        self.owners.runs.len() + self.owners.environments.len() + self.added.len() + self.erased.len()
     }
 }
 

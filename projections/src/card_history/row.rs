@@ -1,6 +1,7 @@
 //! The tables of the history.
 
-use serde::Serialize;
+use domain::{DecodeError, PersonalText, Saying, SubjectId};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -32,10 +33,43 @@ pub struct HistoryRow {
     pub run: Option<Uuid>,
     /// The attempt it belongs to.
     pub attempt: Option<i32>,
-    /// One line for people.
+    /// One line for people, without what somebody said: see [`HistoryRow::said`] and [`super::with`].
     pub summary: String,
     /// The event's payload without references to secrets.
     pub payload: Json<Box<RawValue>>,
+}
+
+/// The events by which people say something.
+const SAYING: [&str; 4] = ["CardBlocked", "CardCommented", "CardRunFinished", "RunCancelled"];
+
+/// What people said, in the payload of such an event.
+#[derive(Deserialize)]
+struct Payload {
+    #[serde(alias = "reason")]
+    text: Option<PersonalText>,
+}
+
+impl HistoryRow {
+    /// What somebody said by this, and what kind of saying it is.
+    pub fn said(&self) -> Option<(Saying, PersonalText)> {
+        let saying = if self.kind == "CardCommented" { Saying::Comment } else { Saying::Reason };
+        let payload = SAYING.contains(&self.kind.as_str()).then(|| serde_json::from_str(self.payload.get()).ok());
+        let Payload { text } = payload.flatten()?;
+        Some((saying, text?))
+    }
+
+    /// Takes away what was said, when it is the subject's.
+    pub(super) fn scrub(&mut self, subject: SubjectId) -> Result<(), DecodeError> {
+        if let Some((_, PersonalText::Sealed(sealed))) = self.said()
+            && sealed.subject == subject
+            && !sealed.sealed.is_empty()
+        {
+            let payload = self.payload.get().replace(&sealed.sealed, "");
+            let broken = |source| DecodeError::Payload { name: self.kind.clone(), source };
+            self.payload = Json(RawValue::from_string(payload).map_err(broken)?);
+        }
+        Ok(())
+    }
 }
 
 table! {

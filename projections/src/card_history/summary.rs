@@ -1,5 +1,6 @@
 //! One readable line for each event.
 
+use domain::PersonalText;
 use domain::card::{CardEvent, RunResult};
 use domain::environment::EnvironmentEvent;
 use domain::run::{RunEvent, StepKind, Timeout};
@@ -21,9 +22,22 @@ fn short(commit: &str) -> &str {
     commit.get(..10).unwrap_or(commit)
 }
 
+/// A summary with what was said.
+pub fn with(summary: &str, said: &str) -> String {
+    format!("{summary}: {}", quote(said))
+}
+
+/// `summary`, and what was said where everybody may read it; what is sealed is added at the moment of reading.
+fn by_people(summary: &str, said: Option<&PersonalText>) -> String {
+    match said {
+        Some(PersonalText::Plain(said)) => with(summary, said),
+        Some(PersonalText::Sealed(_)) | None => summary.to_owned(),
+    }
+}
+
 /// `text`, and the explanation when there is one.
 fn because(text: &str, reason: Option<impl ToString>) -> String {
-    reason.map_or_else(|| text.to_owned(), |reason| format!("{text}: {}", quote(&reason.to_string())))
+    reason.map_or_else(|| text.to_owned(), |reason| with(text, &reason.to_string()))
 }
 
 pub(super) fn of_card(event: &CardEvent) -> String {
@@ -42,15 +56,15 @@ pub(super) fn of_card(event: &CardEvent) -> String {
         },
         CardEvent::DependencyAdded(added) => format!("Waits for {}", added.on),
         CardEvent::DependencyRemoved(removed) => format!("No longer waits for {}", removed.on),
-        CardEvent::Blocked(blocked) => because("Blocked", Some(&blocked.reason)),
+        CardEvent::Blocked(blocked) => by_people("Blocked", Some(&blocked.reason)),
         CardEvent::Unblocked(_) => "No longer blocked".to_owned(),
-        CardEvent::Commented(commented) => because("Comment", Some(&commented.text)),
+        CardEvent::Commented(commented) => by_people("Comment", Some(&commented.text)),
         CardEvent::RunRequested(requested) => format!("Run requested with {}", requested.task.model),
         CardEvent::RunFinished(finished) => match &finished.result {
             RunResult::Succeeded { commit, .. } => format!("Run succeeded with commit {}", short(commit.as_str())),
             RunResult::Failed { kind, reason } => because(&format!("Run failed ({})", kind.as_str()), Some(reason)),
             RunResult::TimedOut { after_seconds } => format!("Run timed out after {after_seconds} s"),
-            RunResult::Cancelled { reason } => because("Run cancelled", reason.as_ref()),
+            RunResult::Cancelled { reason } => by_people("Run cancelled", reason.as_ref()),
         },
         CardEvent::Archived(_) => "Archived".to_owned(),
     }
@@ -86,7 +100,7 @@ pub(super) fn of_run(event: &RunEvent) -> String {
             };
             format!("{what} within {} s", timed_out.after_seconds)
         }
-        RunEvent::Cancelled(cancelled) => because("Cancelled", cancelled.reason.as_ref()),
+        RunEvent::Cancelled(cancelled) => by_people("Cancelled", cancelled.reason.as_ref()),
     }
 }
 

@@ -149,8 +149,9 @@ async fn index(owner: &mut PgConnection, model: &Model, schema: &str) -> Result<
     Ok(())
 }
 
-/// Drops the model's generations that have been retired for at least so long. A read that began before a generation was
-/// retired may still be in it: leave it the time that a statement may take. What was dropped.
+/// Drops the model's generations that have been retired for at least so long, and those of older code once one has served
+/// this code for so long. A read that began before a generation was retired may still be in it: leave it the time that a
+/// statement may take. What was dropped.
 ///
 /// # Errors
 /// When the database fails.
@@ -160,8 +161,9 @@ pub async fn drop_retired(
     since: Duration,
 ) -> Result<Vec<Generation>, sqlx::Error> {
     let select = format!(
-        "SELECT {COLUMNS} FROM read.models WHERE model = $1 AND code = $2 AND state = 'retired' \
-         AND since <= now() - make_interval(secs => $3) ORDER BY generation"
+        "WITH old AS (SELECT * FROM read.models WHERE model = $1 AND since <= now() - make_interval(secs => $3)) \
+         SELECT {COLUMNS} FROM old WHERE code = $2 AND state = 'retired' \
+            OR code < $2 AND EXISTS (SELECT FROM old WHERE code = $2 AND state = 'serving') ORDER BY generation"
     );
     let retired: Vec<Generation> = sqlx::query_as(AssertSqlSafe(select))
         .bind(model.name)
@@ -175,11 +177,12 @@ pub async fn drop_retired(
     Ok(retired)
 }
 
-/// Drops a generation that does not serve.
+/// Drops a generation, unless it has come to serve meanwhile.
 async fn discard(owner: &mut PgConnection, generation: &Generation) -> Result<(), sqlx::Error> {
     let mut tx = owner.begin().await?;
-    let deleted = sqlx::query("DELETE FROM read.models WHERE schema = $1 AND state <> 'serving'")
+    let deleted = sqlx::query("DELETE FROM read.models WHERE schema = $1 AND state = $2")
         .bind(&generation.schema)
+        .bind(&generation.state)
         .execute(&mut *tx)
         .await?;
     if deleted.rows_affected() == 1 {

@@ -13,21 +13,29 @@ use uuid::Uuid;
 use super::row::{RunRow, StepRow};
 use crate::fact::{Fact, What, count, small};
 use crate::model::Fold;
+use crate::personal::{self, Erasure};
 use crate::table::{Key, Rows, Write};
 
 /// Steps are only ever added.
 const ADD: &str = "INSERT INTO run_steps SELECT * FROM json_populate_recordset(NULL::run_steps, $1::text::json)";
+
+/// Takes away what an erased subject has said.
+const ERASE: &str = "UPDATE runs r SET position = e.position, reason = e.erased \
+     FROM json_to_recordset($1::text::json) AS e (tenant uuid, position bigint, said text, erased text) \
+     WHERE r.tenant = e.tenant AND starts_with(r.reason, e.said)";
 
 /// The rows of runs in memory.
 pub(super) struct Tables {
     runs: Rows<RunRow>,
     /// Those that are not written yet.
     steps: Vec<StepRow>,
+    /// Those who were erased meanwhile.
+    erased: Vec<Erasure>,
 }
 
 impl Tables {
     pub(super) fn new(whole: bool) -> Self {
-        Self { runs: Rows::new(whole), steps: vec![] }
+        Self { runs: Rows::new(whole), steps: vec![], erased: vec![] }
     }
 }
 
@@ -38,6 +46,10 @@ impl Fold for Tables {
     }
 
     fn take(&mut self, fact: &Fact<'_>, topics: &mut BTreeSet<Uuid>) -> Result<(), DecodeError> {
+        if let Some(erasure) = Erasure::of(fact) {
+            self.runs.change_all(erasure.tenant, |row| erasure.scrub(row.reason.as_mut(), &mut row.position));
+            self.erased.push(erasure);
+        }
         let Some(key) = run_of(fact) else { return Ok(()) };
         take(&mut self.runs, key, fact);
         if let What::Run(event) = &fact.what
@@ -52,13 +64,14 @@ impl Fold for Tables {
 
     fn drain(&mut self) -> Result<Vec<Write>, sqlx::Error> {
         let mut all = Vec::new();
+        Erasure::drain(&mut self.erased, ERASE, &mut all)?;
         self.runs.drain(&mut all)?;
         Write::all(ADD, &std::mem::take(&mut self.steps), &mut all)?;
         Ok(all)
     }
 
     fn len(&self) -> usize {
-        self.runs.len() + self.steps.len()
+        self.runs.len() + self.steps.len() + self.erased.len()
     }
 }
 
@@ -124,7 +137,7 @@ fn take(runs: &mut Rows<RunRow>, key: Key, fact: &Fact<'_>) {
         }
         RunEvent::Cancelled(cancelled) => {
             end(row, fact, "cancelled");
-            row.reason = cancelled.reason.as_ref().map(ToString::to_string);
+            row.reason = cancelled.reason.as_ref().map(personal::stored);
         }
     }
     (row.version, row.position) = (fact.event.version, fact.event.position);

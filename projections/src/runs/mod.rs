@@ -14,6 +14,7 @@ pub use row::{RunRow, StepRow};
 use domain::Decider as _;
 use domain::card::Card;
 use domain::run::Run;
+use domain::subject::Subject;
 
 use crate::model::Model;
 
@@ -23,9 +24,9 @@ pub const NAME: &str = "runs";
 /// The model.
 pub const MODEL: Model = Model {
     name: "runs",
-    code: 1,
+    code: 2,
     consumer: NAME,
-    aggregates: &[Card::TYPE, Run::TYPE],
+    aggregates: &[Card::TYPE, Run::TYPE, Subject::TYPE],
     tables: include_str!("tables.sql"),
     indexes: include_str!("indexes.sql"),
     fold: |whole| Box::new(apply::Tables::new(whole)),

@@ -45,7 +45,7 @@ table! {
         pub outcome: Option<Json<TaskOutcome>>,
         /// The kind of failure, such as `tests_failed`.
         pub failure: Option<String>,
-        /// Why it ended without success, for people; while it waits again: why the last attempt was lost.
+        /// Why it ended without success, for people; while it waits again: why the last attempt was lost; see [`crate::personal::said`].
         pub reason: Option<String>,
         /// The end of the log of a failed run.
         pub log_tail: Option<String>,

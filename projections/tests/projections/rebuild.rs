@@ -7,6 +7,8 @@ use std::time::Duration;
 use projections::generations::{self, Built, Generation, RebuildError, Rebuilder, Step};
 use projections::{MODELS, Model};
 use serde_json::json;
+use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
 
 use crate::support::{World, contents};
 
@@ -21,11 +23,18 @@ pub(crate) async fn roll_back(world: &World, model: &Model) -> Result<Built, Reb
     Rebuilder::new(&world.log, &world.database.url, model, &mut told).await.unwrap().roll_back().await
 }
 
-/// Number and state of each generation.
+/// Number and state of each generation that is for this code.
 pub(crate) async fn generations_of(world: &World, model: &Model) -> Vec<(i32, String)> {
     let mut connection = world.log.worker_pool().acquire().await.unwrap();
     let all = generations::list(&mut connection, model).await.unwrap();
-    all.into_iter().map(|Generation { generation, state, .. }| (generation, state)).collect()
+    let mine = all.into_iter().filter(|generation| generation.code == model.code);
+    mine.map(|Generation { generation, state, .. }| (generation, state)).collect()
+}
+
+/// The number of the generation that serves this code.
+pub(crate) async fn serving(world: &World, model: &Model) -> i32 {
+    let all = generations_of(world, model).await;
+    all.into_iter().find(|(_, state)| state == "serving").unwrap().0
 }
 
 /// A world in which things have happened, and what the read models made of it.
@@ -61,8 +70,9 @@ async fn built_again_from_the_log_every_table_is_the_same() {
             assert!(!rows.contains("5ec4e7"), "seed {seed}: a secret's reference in {table}");
         }
         for model in &MODELS {
+            let first = serving(&world, model).await;
             let built = rebuild(&world, model, false).await.unwrap();
-            assert_eq!((built.generation, built.before, built.proven), (2, Some(1), true), "seed {seed}");
+            assert_eq!((built.generation, built.before, built.proven), (first + 1, Some(first), true), "seed {seed}");
         }
         assert_same(&live, &contents(&world.database).await, &format!("seed {seed}"));
     }
@@ -72,9 +82,12 @@ async fn built_again_from_the_log_every_table_is_the_same() {
 async fn a_difference_is_named_and_stops_the_switch_unless_it_is_accepted() {
     let (world, live) = lived(4, 1).await;
     let mut admin = world.database.admin().await;
-    let spoil = "UPDATE board_1.cards SET title = 'Another' WHERE card = (SELECT min(card::text)::uuid FROM board_1.cards) \
-        RETURNING tenant, card";
-    let (tenant, card): (uuid::Uuid, uuid::Uuid) = sqlx::query_as(spoil).fetch_one(&mut admin).await.unwrap();
+    let first = serving(&world, &MODELS[0]).await;
+    let spoil = format!(
+        "UPDATE board_{first}.cards SET title = 'Another' \
+         WHERE card = (SELECT min(card::text)::uuid FROM board_{first}.cards) RETURNING tenant, card"
+    );
+    let (tenant, card): (Uuid, Uuid) = sqlx::query_as(AssertSqlSafe(spoil)).fetch_one(&mut admin).await.unwrap();
     let Err(RebuildError::Differs(found)) = rebuild(&world, &MODELS[0], false).await else { panic!("not refused") };
     assert_eq!((found.table.as_str(), found.column.as_deref()), ("cards", Some("title")), "{found}");
     assert_eq!(
@@ -82,9 +95,11 @@ async fn a_difference_is_named_and_stops_the_switch_unless_it_is_accepted() {
         (&json!({ "tenant": tenant, "card": card }), &json!("Another")),
         "{found}"
     );
-    assert_eq!(generations_of(&world, &MODELS[0]).await, [(1, "serving".to_owned()), (2, "building".to_owned())]);
+    let states = [(first, "serving".to_owned()), (first + 1, "building".to_owned())];
+    assert_eq!(generations_of(&world, &MODELS[0]).await, states);
 
-    sqlx::raw_sql("DELETE FROM usage_1.usage").execute(&mut admin).await.unwrap();
+    let empty = format!("DELETE FROM usage_{}.usage", serving(&world, &MODELS[3]).await);
+    sqlx::raw_sql(AssertSqlSafe(empty)).execute(&mut admin).await.unwrap();
     let Err(RebuildError::Differs(found)) = rebuild(&world, &MODELS[3], false).await else { panic!("not refused") };
     assert_eq!((found.table.as_str(), found.column.as_deref()), ("usage", None), "{found}");
 
@@ -116,6 +131,7 @@ async fn killed_at(world: &World, step: fn(&Step) -> bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_that_dies_leaves_what_serves_and_the_next_one_goes_on() {
     let (world, live) = lived(5, 2).await;
+    let first = serving(&world, &MODELS[0]).await;
     for step in [
         (|step| matches!(step, Step::Apply { .. })) as fn(&Step) -> bool,
         |step| matches!(step, Step::Index),
@@ -123,11 +139,12 @@ async fn a_rebuild_that_dies_leaves_what_serves_and_the_next_one_goes_on() {
         |step| matches!(step, Step::Switch),
     ] {
         killed_at(&world, step).await;
-        assert_eq!(generations_of(&world, &MODELS[0]).await, [(1, "serving".to_owned()), (2, "building".to_owned())]);
+        let states = [(first, "serving".to_owned()), (first + 1, "building".to_owned())];
+        assert_eq!(generations_of(&world, &MODELS[0]).await, states);
         assert_same(&live, &contents(&world.database).await, "after a death");
     }
     let built = rebuild(&world, &MODELS[0], false).await.unwrap();
-    assert_eq!((built.generation, built.proven), (2, true));
+    assert_eq!((built.generation, built.proven), (first + 1, true));
     assert_same(&live, &contents(&world.database).await, "after all");
 }
 
@@ -136,18 +153,21 @@ async fn a_rebuild_that_dies_leaves_what_serves_and_the_next_one_goes_on() {
 async fn a_model_that_nothing_serves_is_made_and_fills_itself() {
     let (world, live) = lived(10, 2).await;
     let mut owner = outbox::migrate::owner(&world.database.url).await.unwrap();
+    let first = serving(&world, &MODELS[0]).await;
     generations::prepare(&mut owner).await.unwrap();
-    assert_eq!(generations_of(&world, &MODELS[0]).await, [(1, "serving".to_owned())]);
-    sqlx::raw_sql("UPDATE read.models SET code = 7 WHERE model = 'board'").execute(&mut owner).await.unwrap();
+    assert_eq!(generations_of(&world, &MODELS[0]).await, [(first, "serving".to_owned())]);
+    let older = "UPDATE read.models SET code = code - 1 WHERE model = 'board'";
+    sqlx::raw_sql(older).execute(&mut owner).await.unwrap();
+    let drop = async |owner: &mut PgConnection| generations::drop_retired(owner, &MODELS[0], Duration::ZERO).await;
+    assert_eq!(drop(&mut owner).await.unwrap(), [], "dropped while it may be the only one that serves");
     generations::prepare(&mut owner).await.unwrap();
-    let all = generations_of(&world, &MODELS[0]).await;
-    assert_eq!(all, [(1, "serving".to_owned()), (2, "serving".to_owned())]);
+    assert_eq!(generations_of(&world, &MODELS[0]).await, [(first + 1, "serving".to_owned())]);
     world.follow().caught_up(&world).await;
-    sqlx::raw_sql("DELETE FROM read.models WHERE code = 7").execute(&mut owner).await.unwrap();
     assert_same(&live, &contents(&world.database).await, "filled");
+    let dropped = drop(&mut owner).await.unwrap();
+    assert_eq!(dropped.iter().map(|it| it.generation).collect::<Vec<_>>(), [first]);
 }
 
-/// The tables that the migrations made are those that the model's own DDL makes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_generation_has_the_same_tables() {
     const SHAPE: &str = "SELECT concat_ws(' ', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), \
@@ -161,9 +181,10 @@ async fn every_generation_has_the_same_tables() {
     let world = World::new(6).await;
     let mut admin = world.database.admin().await;
     for model in &MODELS {
-        rebuild(&world, model, false).await.unwrap();
+        let first = serving(&world, model).await;
+        let built = rebuild(&world, model, false).await.unwrap();
         let mut shapes = Vec::new();
-        for generation in 1..=2 {
+        for generation in [first, built.generation] {
             let schema = format!("{}_{generation}", model.name);
             let shape: Vec<String> = sqlx::query_scalar(SHAPE).bind(schema).fetch_all(&mut admin).await.unwrap();
             shapes.push(shape);
@@ -192,11 +213,12 @@ async fn a_tenant_that_is_parked_stays_so_and_hinders_no_rebuild() {
     let mut mine = parked().await;
     mine.retain(|(consumer, ..)| consumer == "board");
     assert_eq!(mine.len(), 1);
+    let first = serving(&world, model).await;
     let built = rebuild(&world, model, false).await.unwrap();
     assert_eq!((built.proven, built.difference), (true, None));
     let all = parked().await;
     assert!(all.contains(&mine[0]), "{all:?}");
-    assert!(all.contains(&("board_1".to_owned(), mine[0].1, mine[0].2)), "{all:?}");
+    assert!(all.contains(&(format!("board_{first}"), mine[0].1, mine[0].2)), "{all:?}");
     let mut tx = projections::read(&world.log, poisoned).await.unwrap();
     let row = projections::board::project(&mut tx, poisoned, project).await.unwrap().unwrap();
     assert_eq!(row.name, "Project");

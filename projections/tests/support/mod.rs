@@ -9,6 +9,7 @@ mod server;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use access::MasterKeys;
 use domain::card::{Card, CardCommand, CardEvent, CardRefusal, Rank, ResolvedModel, RunFacts};
 use domain::environment::{Driver, Environment, EnvironmentCommand, Purpose};
 use domain::id::{CommandId, EventId};
@@ -65,6 +66,8 @@ pub(crate) const NAMES: [&str; 4] =
 pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) log: Log,
+    /// Seal what is kept for people.
+    pub(crate) keys: MasterKeys,
     rng: StdRng,
     /// Counts everything that needs to differ.
     count: u64,
@@ -113,11 +116,15 @@ impl World {
     /// One whose log has so many partitions.
     pub(crate) async fn of(seed: u64, partitions: i32) -> Self {
         let database = Database::with(partitions).await;
+        projections::generations::prepare(&mut outbox::migrate::owner(&database.url).await.unwrap()).await.unwrap();
         let settings = LogSettings { url: database.url.clone(), max_connections: 12, notify: false };
         let log = Log::connect(&settings).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let keys = MasterKeys::load_or_create(&folder.path().join("master.key")).unwrap();
         Self {
             database,
             log,
+            keys,
             rng: StdRng::seed_from_u64(seed),
             count: 0,
             position: 0,
@@ -481,7 +488,8 @@ pub(crate) async fn contents(database: &Database) -> Vec<(String, String)> {
     let mut admin = database.admin().await;
     let tables: Vec<(String, String)> = sqlx::query_as(
         "SELECT t.tablename::text, format('%I.%I', t.schemaname, t.tablename) \
-         FROM read.models m JOIN pg_tables t ON t.schemaname = m.schema WHERE m.state = 'serving' ORDER BY 1",
+         FROM read.models m JOIN pg_tables t ON t.schemaname = m.schema WHERE m.state = 'serving' \
+         AND m.code = (SELECT max(code) FROM read.models WHERE model = m.model) ORDER BY 1",
     )
     .fetch_all(&mut admin)
     .await

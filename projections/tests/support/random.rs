@@ -3,13 +3,15 @@
 use domain::card::{AgentProfile, Card, CardCommand, DependencyFacts, Rank};
 use domain::environment::{Environment, EnvironmentCommand};
 use domain::id::CommentId;
+use domain::personal::SealedText;
 use domain::project::{ExecutionPolicy, Lane, LaneRole, Lanes, ModelChoice, Project, ProjectCommand};
 use domain::provider::{Provider, ProviderCommand, ProviderKind, ProviderSettings};
 use domain::run::{FailureKind, Run, RunCommand, Timeout};
+use domain::subject::{Subject, SubjectCommand};
 use domain::tenant::{Tenant, TenantCommand};
 use domain::value::{BaseUrl, ModelName, SecretRef, Title};
 use domain::workspace::{Workspace, WorkspaceCommand};
-use domain::{CardId, Decider, ProviderId, RunId, TenantId};
+use domain::{CardId, Decider, PersonalText, ProviderId, RunId, SubjectId, TenantId};
 use rand::Rng as _;
 use uuid::Uuid;
 
@@ -41,8 +43,25 @@ impl World {
             8..14 => self.random_project().await,
             14..55 => self.random_card().await,
             55..95 => self.random_run().await,
-            _ => self.random_environment().await,
+            95..98 => self.random_environment().await,
+            _ => self.random_erasure().await,
         }
+    }
+
+    /// What one of a few people said, as if it were sealed; or said in the open, as it was once.
+    fn said(&mut self) -> PersonalText {
+        let line = self.line();
+        let subject = SubjectId::from_uuid(Uuid::from_u128(self.rng.random_range(1..=6)));
+        if self.rng.random_bool(0.1) {
+            return PersonalText::plain(line);
+        }
+        PersonalText::Sealed(SealedText { subject, sealed: format!("{:032x}+/==", self.rng.random::<u128>()) })
+    }
+
+    async fn random_erasure(&mut self) {
+        let Some(tenant) = self.pick(&self.tenants.clone()) else { return };
+        let subject = SubjectId::from_uuid(Uuid::from_u128(self.rng.random_range(1..=6)));
+        self.attempt::<Subject>(tenant, subject.uuid(), SubjectCommand::Erase { subject, known: true }).await;
     }
 
     async fn random_tenant_thing(&mut self) {
@@ -61,7 +80,7 @@ impl World {
             (kind @ 0..3, ..) => {
                 let command = match kind {
                     0 => TenantCommand::Rename { name: name(&line) },
-                    1 => TenantCommand::Suspend { reason: reason(&line) },
+                    1 => TenantCommand::Suspend { reason: self.said() },
                     _ => TenantCommand::Resume,
                 };
                 self.attempt::<Tenant>(tenant, tenant.uuid(), command).await;
@@ -153,9 +172,9 @@ impl World {
                 CardCommand::AddDependency { on, facts }
             }
             13 => CardCommand::RemoveDependency { on },
-            14..16 => CardCommand::Block { reason: reason(&line), lanes, rank },
+            14..16 => CardCommand::Block { reason: self.said(), lanes, rank },
             16 => CardCommand::Unblock { lanes, rank },
-            17..19 => CardCommand::Comment { comment: CommentId::from_uuid(self.uuid()), text: text(&line) },
+            17..19 => CardCommand::Comment { comment: CommentId::from_uuid(self.uuid()), text: self.said() },
             _ => CardCommand::Archive,
         }
     }
@@ -193,7 +212,7 @@ impl World {
                 RunCommand::LoseAttempt { attempt, kind, reason: reason(&line), log_tail }
             }
             10 => RunCommand::TimeOut { attempt, timeout: Timeout::Run, after_seconds: 900 },
-            _ => RunCommand::Cancel { reason: Some(reason(&line)) },
+            _ => RunCommand::Cancel { reason: Some(self.said()) },
         }
     }
 

@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use super::project::Project;
 use super::run::Run;
 use crate::loader::{all_named, named};
+use crate::personal;
 use crate::scalar::{id, int};
 
 /// The agent that runs a card.
@@ -58,9 +59,9 @@ impl LastRun {
         self.0.summary.as_deref()
     }
 
-    /// Why it ended without success, for people.
-    async fn reason(&self) -> Option<&str> {
-        self.0.reason.as_deref()
+    /// Why it ended without success, for people; `[erased]` when whoever said so was erased.
+    async fn reason(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        personal::reason(ctx, self.0.reason.as_deref()).await
     }
 
     /// The run itself.
@@ -127,9 +128,9 @@ impl Card {
         Ok(all_named(ctx, ids).await?.into_iter().map(Card).collect())
     }
 
-    /// What holds it up; null when nothing does.
-    async fn blocked_reason(&self) -> Option<&str> {
-        self.0.blocked_reason.as_deref()
+    /// What holds it up; null when nothing does, `[erased]` when whoever said so was erased.
+    async fn blocked_reason(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        personal::reason(ctx, self.0.blocked_reason.as_deref()).await
     }
 
     /// The id of the run that is queued or under way, `run_…`
@@ -160,8 +161,8 @@ impl Card {
     }
 
     /// Who created it.
-    async fn created_by(&self) -> &str {
-        &self.0.created_by
+    async fn created_by(&self, ctx: &Context<'_>) -> Result<String> {
+        personal::actor(ctx, &self.0.created_by).await
     }
 
     /// When it last changed.
@@ -170,8 +171,8 @@ impl Card {
     }
 
     /// Who last changed it.
-    async fn updated_by(&self) -> &str {
-        &self.0.updated_by
+    async fn updated_by(&self, ctx: &Context<'_>) -> Result<String> {
+        personal::actor(ctx, &self.0.updated_by).await
     }
 
     /// The version, for `If-Match` of a command.

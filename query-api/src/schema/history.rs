@@ -1,15 +1,16 @@
 //! What happened to a card.
 
 use async_graphql::connection::{Connection, Edge};
-use async_graphql::{ID, Object, Result};
-use domain::CardId;
+use async_graphql::{Context, ID, Object, Result};
 use domain::id::{EventKind, RunKind};
+use domain::{CardId, PersonalText, SubjectId};
 use projections::card_history::{self, HistoryRow, Page};
 use schemas::Cursor;
 use time::OffsetDateTime;
 
 use super::page;
 use crate::error::{OrInternal as _, coded, cursor_invalid};
+use crate::personal::{self, ERASED};
 use crate::scalar::id;
 use crate::snapshot::Snapshot;
 
@@ -29,14 +30,40 @@ impl HistoryEntry {
         &self.0.kind
     }
 
-    /// One line for people.
-    async fn summary(&self) -> &str {
-        &self.0.summary
+    /// One line for people; with `[erased]` where what somebody said was erased.
+    async fn summary(&self, ctx: &Context<'_>) -> Result<String> {
+        let Some((saying, text @ PersonalText::Sealed(_))) = self.0.said() else { return Ok(self.0.summary.clone()) };
+        let said = personal::open(ctx, saying, text).await?;
+        Ok(card_history::with(&self.0.summary, said.as_deref().unwrap_or(ERASED)))
     }
 
-    /// Who acted, such as `operator:ada`, `agent:run_…` or `system:run-card`.
-    async fn actor(&self) -> &str {
-        &self.0.actor
+    /// The whole of what somebody said by this: a comment, a reason. Null when nobody said anything, or it was erased.
+    async fn text(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        let Some((saying, text)) = self.0.said() else { return Ok(None) };
+        personal::open(ctx, saying, text).await
+    }
+
+    /// Whether somebody said something by this and it was erased.
+    async fn erased(&self, ctx: &Context<'_>) -> Result<bool> {
+        let Some((saying, text)) = self.0.said() else { return Ok(false) };
+        Ok(personal::open(ctx, saying, text).await?.is_none())
+    }
+
+    /// The data subject with whom `text` is erased, `sub_…`
+    async fn subject(&self) -> Option<ID> {
+        let (_, text) = self.0.said()?;
+        text.subject().map(|subject| ID(subject.to_string()))
+    }
+
+    /// Who acted, such as `operator:ada`, `agent:run_…` or `system:run-card`. An operator who was erased stands under a
+    /// pseudonym, `operator:opr_…`
+    async fn actor(&self, ctx: &Context<'_>) -> Result<String> {
+        personal::actor(ctx, &self.0.actor).await
+    }
+
+    /// The data subject that whoever acted is, `sub_…`; null for machines.
+    async fn actor_subject(&self) -> Option<ID> {
+        SubjectId::of(&self.0.actor.parse().ok()?).map(|subject| ID(subject.to_string()))
     }
 
     /// When.
@@ -54,7 +81,8 @@ impl HistoryEntry {
         self.0.attempt
     }
 
-    /// What the event says, as JSON text, in the words of the event's JSON Schema.
+    /// What the event says, as JSON text, in the words of the event's JSON Schema. What people said is sealed in it:
+    /// `text` has it readable.
     async fn payload(&self) -> &str {
         self.0.payload.get()
     }

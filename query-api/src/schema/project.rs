@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use super::tenant::{Provider, Workspace};
 use crate::loader::named;
+use crate::personal;
 use crate::scalar::{id, int};
 
 /// What a lane means to runs, whatever people call it.
@@ -197,8 +198,8 @@ impl Project {
     }
 
     /// Who created it.
-    async fn created_by(&self) -> &str {
-        &self.0.created_by
+    async fn created_by(&self, ctx: &Context<'_>) -> Result<String> {
+        personal::actor(ctx, &self.0.created_by).await
     }
 
     /// When it last changed.
@@ -207,8 +208,8 @@ impl Project {
     }
 
     /// Who last changed it.
-    async fn updated_by(&self) -> &str {
-        &self.0.updated_by
+    async fn updated_by(&self, ctx: &Context<'_>) -> Result<String> {
+        personal::actor(ctx, &self.0.updated_by).await
     }
 
     /// The version, for `If-Match` of a command.

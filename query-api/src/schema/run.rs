@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::card::Card;
 use super::project::Project;
 use crate::loader::{StepsOf, named};
+use crate::personal;
 use crate::scalar::{BigInt, Cursor, id, int};
 
 /// How far a run is.
@@ -214,8 +215,8 @@ impl Run {
     }
 
     /// Who asked for the run.
-    async fn requested_by(&self) -> &str {
-        &self.0.requested_by
+    async fn requested_by(&self, ctx: &Context<'_>) -> Result<String> {
+        personal::actor(ctx, &self.0.requested_by).await
     }
 
     /// What a success left behind.
@@ -228,9 +229,10 @@ impl Run {
         self.0.failure.as_deref()
     }
 
-    /// Why it ended without success, for people; while it waits again: why the last attempt was lost.
-    async fn reason(&self) -> Option<&str> {
-        self.0.reason.as_deref()
+    /// Why it ended without success, for people; while it waits again: why the last attempt was lost;
+    /// `[erased]` when whoever said so was erased.
+    async fn reason(&self, ctx: &Context<'_>) -> Result<Option<String>> {
+        personal::reason(ctx, self.0.reason.as_deref()).await
     }
 
     /// The end of the log of a failed run.

@@ -35,7 +35,7 @@ pub fn router(state: QueryState) -> Router {
 /// What resolvers need to know of the one who asks.
 fn data(state: &QueryState, viewer: Viewer) -> Data {
     let mut data = Data::default();
-    data.insert(loader(state.reading.log.clone(), viewer.tenant));
+    data.insert(loader(state.reading.log.clone(), state.keys.clone(), viewer.tenant));
     data.insert(viewer);
     data
 }

@@ -57,7 +57,8 @@ impl Api {
         let verifier = Verifier::new([key.verifying().clone()]);
         let shutdown = CancellationToken::new();
         let progress = following.progress.clone();
-        let state = QueryState::new(world.log.clone(), bus, progress, verifier, &settings, shutdown.clone());
+        let keys = world.keys.clone();
+        let state = QueryState::new(world.log.clone(), bus, progress, verifier, keys, &settings, shutdown.clone());
         let router = query_api::router(state);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -307,7 +307,7 @@ async fn a_client_that_takes_nothing_holds_up_nobody_and_is_cut_and_one_that_end
     for _ in 0..60 {
         let card = world.card(tenant, project, "Card").await;
         let comment = domain::id::CommentId::from_uuid(world.uuid());
-        let comment = domain::card::CardCommand::Comment { comment, text: crate::support::text(&text) };
+        let comment = domain::card::CardCommand::Comment { comment, text: domain::PersonalText::plain(&text) };
         world.card_act(tenant, card, comment).await;
     }
     let events =

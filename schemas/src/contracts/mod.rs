@@ -58,9 +58,22 @@ pub fn event_schema(name: &str, version: u16) -> Option<String> {
     past.or_else(|| all().into_iter().find(|(known, _)| *known == path).map(|(_, schema)| schema))
 }
 
+/// A file of [`released`].
+macro_rules! past {
+    ($event:literal) => {
+        (concat!("events/", $event, ".json"), include_str!(concat!("../../contracts/events/", $event, ".json")))
+    };
+}
+
 /// The files of [`released`].
-const RELEASED: &[(&str, &str)] =
-    &[("events/ProjectCreated.v1.json", include_str!("../../contracts/events/ProjectCreated.v1.json"))];
+const RELEASED: &[(&str, &str)] = &[
+    past!("CardBlocked.v1"),
+    past!("CardCommented.v1"),
+    past!("CardRunFinished.v1"),
+    past!("ProjectCreated.v1"),
+    past!("RunCancelled.v1"),
+    past!("TenantSuspended.v1"),
+];
 
 fn event_path(name: &str, version: u16) -> String {
     format!("events/{name}.v{version}.json")

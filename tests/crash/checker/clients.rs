@@ -25,6 +25,7 @@ const KINDS: &[(&str, &[&str], bool)] = &[
     ("depend", &["CardDependencyAdded"], false),
     ("archive", &["CardArchived"], false),
     ("run", &["CardRunRequested", "CardMoved"], true),
+    ("erase", &["SubjectErased"], true),
 ];
 
 pub(super) fn requests(picture: &Picture, noted: &Noted, findings: &mut Findings) {

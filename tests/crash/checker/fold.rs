@@ -78,6 +78,7 @@ impl Tables {
             "provider" => self.provider(event, &body),
             "project" => self.project(event, &body),
             "card" => self.card(event, &body),
+            "subject" => self.erase(event, &body),
             _ => {}
         }
         models::history(self, event, &body);
@@ -172,6 +173,17 @@ impl Tables {
         changed(row, event);
     }
 
+    /// What was said about somebody, or by them, goes; that something was said stays. (Nobody in these worlds has a reason
+    /// for anything and is erased.)
+    fn erase(&mut self, event: &Event, body: &Value) {
+        for row in self.0.get_mut("card_history").expect("a table").rows.values_mut() {
+            let said = row["payload"]["text"]["subject"] == body["subject"];
+            if said && row["tenant"] == json!(event.tenant) {
+                row["payload"]["text"]["sealed"] = json!("");
+            }
+        }
+    }
+
     fn card(&mut self, event: &Event, body: &Value) {
         let begins = (event.event_type == "CardCreated").then(|| {
             json!({ "card": event.stream, "project": id(&body["project"]), "lane": body["lane"], "rank": body["rank"],
@@ -195,7 +207,7 @@ impl Tables {
             "CardAgentAssigned" => row["agent"] = body["agent"].clone(),
             "CardDependencyAdded" => depend(row, |on| on.push(id(&body["on"]))),
             "CardDependencyRemoved" => depend(row, |on| on.retain(|card| *card != id(&body["on"]))),
-            "CardBlocked" => row["blocked_reason"] = body["reason"].clone(),
+            "CardBlocked" => row["blocked_reason"] = said(&body["reason"]),
             "CardUnblocked" => row["blocked_reason"] = Value::Null,
             "CardRunRequested" => row["active_run"] = id(&body["run"]),
             "CardRunFinished" => {
@@ -205,6 +217,14 @@ impl Tables {
             "CardArchived" => row["archived"] = json!(true),
             _ => {}
         }
+    }
+}
+
+/// What was said, as a column of type text has it.
+pub(super) fn said(text: &Value) -> Value {
+    match (text["subject"].as_str(), text["sealed"].as_str()) {
+        (Some(subject), Some(sealed)) => json!(format!(r#"{{"subject":"{subject}","sealed":"{sealed}"}}"#)),
+        _ => text.clone(),
     }
 }
 
@@ -225,7 +245,7 @@ fn last_run(body: &Value) -> Value {
     let run: Uuid = body["run"].as_str().and_then(uuid_of).expect("a run");
     let reason = match body["result"].as_str() {
         Some("timed_out") => json!(format!("It took longer than {} s.", body["after_seconds"])),
-        _ => body["reason"].clone(),
+        _ => said(&body["reason"]),
     };
     json!({ "run": run, "result": body["result"], "failure": body["kind"], "commit": body["commit"],
         "summary": body["summary"], "reason": reason })

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fold::{Tables, id};
+use super::fold::{Tables, id, said};
 use super::picture::Event;
 
 /// Every event that concerns a card, with the run and the attempt that it belongs to.
@@ -115,7 +115,7 @@ fn run_changed(row: &mut Value, event: &Event, body: &Value) {
             let reason = format!("It took longer than {} s.", body["after_seconds"]);
             end(row, at, "timed_out", &json!(reason));
         }
-        "RunCancelled" => end(row, at, "cancelled", &body["reason"]),
+        "RunCancelled" => end(row, at, "cancelled", &said(&body["reason"])),
         _ => {}
     }
 }

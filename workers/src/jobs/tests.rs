@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use domain::environment::{Driver, Environment, EnvironmentCommand, Purpose};
 use domain::run::{Ending, FailureKind, Run, RunCommand, RunEvent};
-use domain::value::Reason;
-use domain::{EnvironmentId, RunId, TenantId};
+use domain::{EnvironmentId, PersonalText, RunId, TenantId};
 use outbox::consumer;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -156,7 +155,7 @@ async fn a_wish_becomes_a_job_and_the_end_of_the_run_is_told_to_the_card() {
     let wish = &world.log.read_stream(world.tenant, task.card.uuid(), 1, 1).await.unwrap()[0];
     assert_eq!(job.origin.correlation, wish.metadata.correlation, "one correlation from the wish to the job");
 
-    world.tell(run, RunCommand::Cancel { reason: Some(Reason::cut("enough")) }).await;
+    world.tell(run, RunCommand::Cancel { reason: Some(PersonalText::plain("enough")) }).await;
     until("the card knows", async || {
         let events = world.log.read_stream(world.tenant, task.card.uuid(), 2, 10).await.unwrap();
         events.iter().any(|event| event.event_type == "CardRunFinished").then_some(())

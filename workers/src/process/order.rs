@@ -79,7 +79,7 @@ pub(crate) async fn post(connection: &mut PgConnection, letter: &Letter) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::value::Reason;
+    use domain::PersonalText;
     use uuid::Uuid;
 
     #[test]
@@ -87,7 +87,7 @@ mod tests {
         let order = Outgoing::FinishCard {
             card: CardId::from_uuid(Uuid::from_u128(1)),
             run: RunId::from_uuid(Uuid::from_u128(2)),
-            result: RunResult::Cancelled { reason: Some(Reason::cut("enough")) },
+            result: RunResult::Cancelled { reason: Some(PersonalText::plain("enough")) },
         };
         let json = serde_json::to_string(&order).unwrap();
         assert!(json.contains(r#""do":"finish_card""#), "{json}");

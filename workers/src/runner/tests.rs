@@ -7,8 +7,7 @@ use std::time::Duration;
 use domain::environment::Environment;
 use domain::project::ExecutionPolicy;
 use domain::run::{Ending, FailureKind, Run, RunCommand, RunEvent, Task};
-use domain::value::Reason;
-use domain::{EnvironmentId, RunId};
+use domain::{EnvironmentId, PersonalText, RunId};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -204,7 +203,7 @@ async fn a_cancelled_run_stops_its_pod() {
         matches!(bench.world.run(run).await, Run::Active { attempt, .. } if attempt.started).then_some(())
     })
     .await;
-    bench.world.tell(run, RunCommand::Cancel { reason: Some(Reason::cut("enough")) }).await;
+    bench.world.tell(run, RunCommand::Cancel { reason: Some(PersonalText::plain("enough")) }).await;
     assert_eq!(bench.environments(run).await, [Environment::Stopped]);
     assert_eq!(bench.ended(run).await, Ending::Cancelled);
     at_work.stop().await;

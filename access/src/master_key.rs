@@ -1,4 +1,4 @@
-//! Master keys: what seals the vault.
+//! Master keys: what seals the vault, and the keys of data subjects.
 //!
 //! The file has one key a line, 32 bytes in base64, the newest first. The first seals; all open. To rotate, put a new
 //! line before the others. Fingerprints are made with the last line, so they stay the same while keys are added.
@@ -7,15 +7,13 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use access::key_file::{self, KeyFileError};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::{digest, hmac};
-use secrecy::SecretString;
 
-use super::VaultError;
+use crate::key_file::{self, KeyFileError};
 
 const KEY_BYTES: usize = 32;
 
@@ -36,12 +34,29 @@ pub enum MasterKeyError {
     Random,
 }
 
+/// Why something cannot be sealed, or what was sealed cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// No key in the master key file has this id.
+    #[error("it was sealed under master key `{0}`, which the master key file does not hold")]
+    UnknownKey(String),
+    /// The stored bytes are not what was sealed for this place.
+    #[error("what is stored does not open: it was altered, or moved from another place")]
+    Broken,
+    /// The system gave no random numbers.
+    #[error("the system gave no random numbers")]
+    Random,
+}
+
 /// A secret as it is stored.
-pub(super) struct Sealed {
-    pub(super) key_id: String,
-    pub(super) nonce: [u8; NONCE_LEN],
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// Which master key sealed it.
+    pub key_id: String,
+    /// Drawn anew for each secret.
+    pub nonce: [u8; NONCE_LEN],
     /// The ciphertext and its tag.
-    pub(super) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 struct MasterKey {
@@ -50,14 +65,19 @@ struct MasterKey {
     seal: LessSafeKey,
 }
 
+/// The keys of the master key file. Cheap to clone; the debug form shows none.
 #[derive(Clone)]
-pub(super) struct MasterKeys {
+pub struct MasterKeys {
     keys: Arc<[MasterKey]>,
     fingerprints: hmac::Key,
 }
 
 impl MasterKeys {
-    pub(super) fn load_or_create(path: &Path) -> Result<Self, MasterKeyError> {
+    /// The keys in the file at `path`; it is made (mode 0600, one key) when there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read or made, others may read it, or it holds something else.
+    pub fn load_or_create(path: &Path) -> Result<Self, MasterKeyError> {
         let bytes = key_file::load_or_create(path, || {
             let mut key = [0; KEY_BYTES];
             SystemRandom::new().fill(&mut key).map_err(|_| MasterKeyError::Random)?;
@@ -81,26 +101,35 @@ impl MasterKeys {
         Ok(Self { keys: keys.into(), fingerprints: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) })
     }
 
-    pub(super) fn seal(&self, place: &[u8], secret: &[u8]) -> Result<Sealed, VaultError> {
-        let key = self.keys.first().ok_or(VaultError::Random)?;
+    /// Seals a secret for a place: it opens nowhere else.
+    ///
+    /// # Errors
+    /// [`SealError::Random`].
+    pub fn seal(&self, place: &[u8], secret: &[u8]) -> Result<Sealed, SealError> {
+        let key = self.keys.first().ok_or(SealError::Random)?;
         let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| VaultError::Random)?;
+        SystemRandom::new().fill(&mut nonce).map_err(|_| SealError::Random)?;
         let mut bytes = secret.to_vec();
         key.seal
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut bytes)
-            .map_err(|_| VaultError::Broken)?;
+            .map_err(|_| SealError::Broken)?;
         Ok(Sealed { key_id: key.id.clone(), nonce, bytes })
     }
 
-    pub(super) fn open(&self, place: &[u8], mut sealed: Sealed) -> Result<SecretString, VaultError> {
-        let key = self.keys.iter().find(|key| key.id == sealed.key_id).ok_or(VaultError::UnknownKey(sealed.key_id))?;
+    /// Opens what was sealed for this place, under any of the keys.
+    ///
+    /// # Errors
+    /// [`SealError::UnknownKey`], [`SealError::Broken`].
+    pub fn open(&self, place: &[u8], mut sealed: Sealed) -> Result<Vec<u8>, SealError> {
+        let key = self.keys.iter().find(|key| key.id == sealed.key_id).ok_or(SealError::UnknownKey(sealed.key_id))?;
         let nonce = Nonce::assume_unique_for_key(sealed.nonce);
         let secret =
-            key.seal.open_in_place(nonce, Aad::from(place), &mut sealed.bytes).map_err(|_| VaultError::Broken)?;
-        std::str::from_utf8(secret).map(SecretString::from).map_err(|_| VaultError::Broken)
+            key.seal.open_in_place(nonce, Aad::from(place), &mut sealed.bytes).map_err(|_| SealError::Broken)?;
+        Ok(secret.to_vec())
     }
 
-    pub(super) fn fingerprint(&self, text: &[u8]) -> [u8; 32] {
+    /// A keyed digest: tells whether two texts are equal, and to nobody without the master key what they are.
+    pub fn fingerprint(&self, text: &[u8]) -> [u8; 32] {
         let tag = hmac::sign(&self.fingerprints, text);
         let mut fingerprint = [0; 32];
         fingerprint.copy_from_slice(tag.as_ref());
@@ -124,8 +153,6 @@ impl fmt::Debug for MasterKeys {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
 
     fn keys(text: &str) -> MasterKeys {
@@ -140,16 +167,16 @@ mod tests {
     fn a_secret_opens_only_where_it_was_put_and_after_a_rotation() {
         let old = keys(&line(1));
         let seal = || old.seal(b"here", b"hush").unwrap();
-        assert_eq!(old.open(b"here", seal()).unwrap().expose_secret(), "hush");
-        assert!(matches!(old.open(b"there", seal()), Err(VaultError::Broken)));
+        assert_eq!(old.open(b"here", seal()).unwrap(), b"hush");
+        assert!(matches!(old.open(b"there", seal()), Err(SealError::Broken)));
         let mut altered = seal();
         altered.bytes[0] ^= 1;
-        assert!(matches!(old.open(b"here", altered), Err(VaultError::Broken)));
+        assert!(matches!(old.open(b"here", altered), Err(SealError::Broken)));
         let rotated = keys(&(line(2) + &line(1)));
-        assert_eq!(rotated.open(b"here", seal()).unwrap().expose_secret(), "hush");
+        assert_eq!(rotated.open(b"here", seal()).unwrap(), b"hush");
         assert_ne!(rotated.seal(b"here", b"hush").unwrap().key_id, seal().key_id);
         assert_eq!(rotated.fingerprint(b"x"), old.fingerprint(b"x"));
-        assert!(matches!(keys(&line(2)).open(b"here", seal()), Err(VaultError::UnknownKey(_))));
+        assert!(matches!(keys(&line(2)).open(b"here", seal()), Err(SealError::UnknownKey(_))));
     }
 
     #[test]
