@@ -290,6 +290,15 @@ async fn who_is_erased_is_nowhere_and_what_they_said_was_nowhere_readable() {
     assert_eq!(still_sealed(&mut connection).await, 0, "scrubbed");
     connection.close().await.unwrap();
 
+    // The proofs hold as before, and what leaves the house says no more than what is in it.
+    let file = installation.data.with_file_name("export");
+    let exported = file.to_str().unwrap();
+    installation.command(&["export", "--tenant", &tenant, "--to", exported]);
+    installation.command(&["verify", exported]);
+    let exported = zstd::decode_all(std::fs::File::open(&file).unwrap()).unwrap();
+    assert_eq!(inside(&exported, &[MARK, ASCII]), Vec::<String>::new());
+    assert!(!inside(&exported, &[FOUND]).is_empty(), "the search finds what is there");
+
     // What is shown is still the fold of the log; and all files are as they will stay.
     installation.stop();
     assert_eq!(in_files(&installation, &[MARK, ASCII]), Vec::<String>::new());
