@@ -203,16 +203,8 @@ impl Log {
     pub async fn read_tenant(&self, tenant: TenantId, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
         let mut tx = begin(self.app_pool()).await?;
         set_tenant(&mut tx, tenant).await?;
-        let rows =
-            sqlx::query(events!("WHERE partition = $1 AND tenant = $2 AND position > $3 ORDER BY position LIMIT $4"))
-                .bind(self.partition_of(tenant))
-                .bind(tenant.uuid())
-                .bind(after)
-                .bind(limit)
-                .fetch_all(&mut *tx)
-                .await?;
+        let page = of_tenant(&mut tx, self.partition_of(tenant), tenant, after, i64::MAX, limit).await?;
         tx.commit().await?;
-        let page = rows.iter().map(recorded).collect::<Result<_, _>>()?;
         self.completed_of_tenant(tenant, after, limit, page).await
     }
 
@@ -224,19 +216,8 @@ impl Log {
     pub async fn read_at(&self, tenant: TenantId, positions: &[i64]) -> Result<Vec<Recorded>, LogError> {
         let mut tx = begin(self.app_pool()).await?;
         set_tenant(&mut tx, tenant).await?;
-        let rows = sqlx::query(events!(
-            "WHERE partition = $1 AND position = ANY ($2) AND position BETWEEN $3 AND $4 AND tenant = $5 ORDER BY position"
-        ))
-        .bind(self.partition_of(tenant))
-        .bind(positions)
-        // The bounds tell in which ranges to look.
-        .bind(positions.iter().min())
-        .bind(positions.iter().max())
-        .bind(tenant.uuid())
-        .fetch_all(&mut *tx)
-        .await?;
+        let found = at(&mut tx, self.partition_of(tenant), tenant, positions).await?;
         tx.commit().await?;
-        let found = rows.iter().map(recorded).collect::<Result<Vec<_>, _>>()?;
         if found.len() == positions.len() { Ok(found) } else { self.archived_at(tenant, positions, found).await }
     }
 
@@ -287,24 +268,44 @@ impl Log {
     }
 }
 
-/// Events of one tenant, which lives in `partition`, after a position and up to another, in order, at most `limit`; seen by a worker, in its transaction.
+/// Events of one tenant, which lives in `partition`, after a position and up to another, in order: `limit` of them, fewer
+/// only where there are no more; without those of archived ranges.
 pub(crate) async fn of_tenant(
-    tx: &mut PgConnection,
+    conn: &mut PgConnection,
     partition: i32,
     tenant: TenantId,
     after: i64,
     upto: i64,
-    limit: usize,
+    limit: i64,
+) -> Result<Vec<Recorded>, LogError> {
+    let positions: Vec<i64> = sqlx::query_scalar("SELECT log.tenant_positions($1, $2, $3, $4, $5)")
+        .bind(partition)
+        .bind(tenant.uuid())
+        .bind(after)
+        .bind(upto)
+        .bind(limit)
+        .fetch_one(&mut *conn)
+        .await?;
+    if positions.is_empty() { Ok(vec![]) } else { at(conn, partition, tenant, &positions).await }
+}
+
+/// A tenant's events at these positions, in order, as far as they are there.
+async fn at(
+    conn: &mut PgConnection,
+    partition: i32,
+    tenant: TenantId,
+    positions: &[i64],
 ) -> Result<Vec<Recorded>, LogError> {
     let rows = sqlx::query(events!(
-        "WHERE partition = $1 AND tenant = $2 AND position > $3 AND position <= $4 ORDER BY position LIMIT $5"
+        "WHERE partition = $1 AND position = ANY ($2) AND position BETWEEN $3 AND $4 AND tenant = $5 ORDER BY position"
     ))
     .bind(partition)
+    .bind(positions)
+    // The bounds tell in which ranges to look.
+    .bind(positions.iter().min())
+    .bind(positions.iter().max())
     .bind(tenant.uuid())
-    .bind(after)
-    .bind(upto)
-    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .fetch_all(tx)
+    .fetch_all(conn)
     .await?;
     rows.iter().map(recorded).collect()
 }

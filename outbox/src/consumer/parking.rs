@@ -235,7 +235,8 @@ struct Step {
 async fn step(log: &Log, consumer: &dyn Consumer, tenant: TenantId, limit: usize) -> Result<Step, ParkingError> {
     let mut tx = begin(log).await?;
     let Held { parked, upto } = hold(&mut tx, log, consumer, tenant).await?;
-    let mut page = read::of_tenant(&mut tx, log.partition_of(tenant), tenant, parked.position - 1, upto, limit).await?;
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut page = read::of_tenant(&mut tx, log.partition_of(tenant), tenant, parked.position - 1, upto, most).await?;
     let (read, last) = (page.len(), page.last().map_or(upto, |last| last.position));
     if let [only] = page.as_slice()
         && is_skipped(&mut tx, consumer.name(), only.id).await?

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::TenantId;
+use async_trait::async_trait;
+use domain::{EventId, TenantId};
+use outbox::consumer::{ApplyError, Consumer, Touched, parking};
 use outbox::evidence::{self, Evidence, Notary, NotaryError, NotarySettings};
 use outbox::{Log, Place, Verdict, consumer};
+use schemas::Recorded;
 use schemas::evidence::Hash;
 use schemas::evidence::checkpoint::{Checkpoint, Keys, origin, platform_origin};
 use schemas::evidence::merkle::{self, Frontier};
+use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -214,4 +218,91 @@ async fn checkpoints_are_published_and_a_contradiction_is_an_alarm() {
         // What was found there stays there, as evidence.
         assert_eq!(std::fs::read_to_string(&newest).unwrap(), forged);
     }
+}
+
+/// Whether pages of the tenant's log are what the log has, wherever they begin and however many they take.
+async fn assert_read(log: &Log, tenant: TenantId, when: &str) {
+    let all: Vec<i64> = sqlx::query_scalar("SELECT position FROM log.events WHERE tenant = $1 ORDER BY position")
+        .bind(tenant.uuid())
+        .fetch_all(log.worker_pool())
+        .await
+        .unwrap();
+    let places = [0, 1, 2, 99, 209, 210, 254, 255, 256, 257, 258, 500, all.len() - 1, all.len()];
+    for nth in places.into_iter().filter(|nth| *nth <= all.len()) {
+        let after = if nth == 0 { 0 } else { all[nth - 1] };
+        for limit in [1, 2, 100, 257, 2_000] {
+            let page = log.read_tenant(tenant, after, i64::try_from(limit).unwrap()).await.unwrap();
+            let found: Vec<i64> = page.iter().map(|event| event.position).collect();
+            assert!(found == all[nth..all.len().min(nth + limit)], "{when}: {limit} after {after}");
+        }
+    }
+}
+
+/// The consumer `evidence`, which will not take one event.
+struct Refusing(EventId);
+
+#[async_trait]
+impl Consumer for Refusing {
+    fn name(&self) -> &'static str {
+        evidence::NAME
+    }
+
+    async fn apply(&self, tx: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
+        if page.iter().any(|event| event.id == self.0) {
+            return Err(ApplyError::Other("it is ill".to_owned()));
+        }
+        Evidence::default().apply(tx, page).await
+    }
+
+    async fn reset(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+        Evidence::default().reset(tx).await
+    }
+}
+
+/// A tenant's events are found by its tree as far as that goes, and in the log behind it.
+#[tokio::test]
+async fn a_tenants_events_are_found_wherever_its_tree_stands() {
+    let database = Database::with(1).await;
+    let log = connect(&database).await;
+    let (mine, other) = (tenant(), tenant());
+    let more = async |count: usize| {
+        fill(&log, mine, count).await;
+        fill(&log, other, 7).await;
+        fill(&log, mine, count).await;
+    };
+    for count in [5, 100, 23, 128, 1, 40] {
+        more(count).await;
+        assert_read(&log, mine, "beyond the tree").await;
+        caught_up(&log).await;
+        assert_read(&log, mine, "all in the tree").await;
+    }
+    let before = log.head(0).await.unwrap();
+    more(30).await;
+    // An event that cannot be applied, which nothing that can be appended is for this consumer.
+    let ill = &log.read_tenant(mine, before, 1).await.unwrap()[0];
+    let mut admin = database.admin().await;
+    sqlx::query(
+        "INSERT INTO log.parked (consumer, tenant, partition, position, event, error, tries) \
+         VALUES ('evidence', $1, 0, $2, $3, 'ill', 1)",
+    )
+    .bind(mine.uuid())
+    .bind(ill.position)
+    .bind(ill.id.uuid())
+    .execute(&mut admin)
+    .await
+    .unwrap();
+    sqlx::raw_sql("UPDATE log.consumers SET parked = 1 WHERE name = 'evidence'").execute(&mut admin).await.unwrap();
+    caught_up(&log).await;
+    assert_read(&log, mine, "parked").await;
+    assert_read(&log, other, "beside one that is parked").await;
+    parking::skip(&log, &Refusing(ill.id), mine, ill.id, "somebody", "it is ill").await.unwrap();
+    let mut tx = log.tenant_read(mine).await.unwrap();
+    assert_eq!(evidence::size(&mut tx, mine).await.unwrap(), 653, "one is not in it");
+    drop(tx);
+    assert_read(&log, mine, "with one that is skipped").await;
+    consumer::rebuild(&log, &Evidence::default()).await.unwrap();
+    let mut tx = log.tenant_read(mine).await.unwrap();
+    assert_eq!(evidence::size(&mut tx, mine).await.unwrap(), 654, "it could be applied after all");
+    drop(tx);
+    assert_read(&log, mine, "after a rebuild").await;
 }

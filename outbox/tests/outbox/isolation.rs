@@ -52,12 +52,11 @@ async fn without_a_tenant_or_with_another_there_are_no_rows() {
 async fn the_tenant_condition_is_an_index_condition() {
     let database = Database::with(1).await;
     let log = connect(&database).await;
-    fill(&log, tenant(), 50).await;
     let mut tx = log.tenant_read(tenant()).await.unwrap();
     sqlx::raw_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off").execute(&mut *tx).await.unwrap();
     let plan: Vec<String> =
-        sqlx::query_scalar("EXPLAIN SELECT * FROM log.events WHERE position > 0").fetch_all(&mut *tx).await.unwrap();
-    assert!(plan.iter().any(|line| line.contains("Index Cond: ((tenant = $0)")), "{plan:#?}");
+        sqlx::query_scalar("EXPLAIN SELECT * FROM log.tree_tiles WHERE level = 0").fetch_all(&mut *tx).await.unwrap();
+    assert!(plan.iter().any(|line| line.contains("Index Cond: (tenant = $0)")), "{plan:#?}");
 }
 
 #[tokio::test]

@@ -149,7 +149,8 @@ async fn a_read_touches_only_the_ranges_that_it_needs() {
     let tail = "SELECT * FROM log.events WHERE partition = 0 AND position > 41 ORDER BY position LIMIT 5".to_owned();
     assert_eq!(touched(&log, tenant, tail).await, ["events_0_41"]);
     let of_tenant = format!(
-        "SELECT * FROM log.events WHERE partition = 0 AND tenant = '{of}' AND position > 41 ORDER BY position LIMIT 5"
+        "SELECT * FROM log.events WHERE partition = 0 AND position = ANY ('{{42,44}}') AND position BETWEEN 42 AND 44 \
+         AND tenant = '{of}' ORDER BY position"
     );
     assert_eq!(touched(&log, tenant, of_tenant).await, ["events_0_41"]);
     let bound = |column| format!("(SELECT {column} FROM log.streams WHERE tenant = '{of}' AND stream = '{stream}')");
