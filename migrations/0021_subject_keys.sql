@@ -49,12 +49,16 @@ BEGIN
         WHERE tenant = of_tenant AND subject = of_subject AND erased_at IS NULL AND name IS NULL;
 END $$;
 
--- Destroys a subject's key, once; says whether there was one. As the owner: who destroys need not be able to read.
+-- Destroys a subject's key, once; says whether there was one. As the owner: who destroys need not be able to read. Requests
+-- do so in their own tenant only.
 CREATE FUNCTION vault.erase_subject(of_tenant uuid, of_subject uuid) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
+    IF current_setting('role') = 'agentworks_app' AND log.tenant() IS DISTINCT FROM of_tenant THEN
+        RAISE EXCEPTION 'the transaction is not of this tenant' USING ERRCODE = 'insufficient_privilege';
+    END IF;
     INSERT INTO vault.subject_keys AS k (tenant, subject, erased_at) VALUES (of_tenant, of_subject, now())
         ON CONFLICT (tenant, subject) DO UPDATE
         SET key_id = NULL, nonce = NULL, sealed = NULL, name = NULL, erased_at = now() WHERE k.erased_at IS NULL;

@@ -53,8 +53,8 @@ pub enum SealError {
 pub struct Sealed {
     /// Which master key sealed it.
     pub key_id: String,
-    /// Drawn anew for each secret.
-    pub nonce: [u8; NONCE_LEN],
+    /// Drawn anew for each secret; 12 bytes.
+    pub nonce: Vec<u8>,
     /// The ciphertext and its tag.
     pub bytes: Vec<u8>,
 }
@@ -107,25 +107,17 @@ impl MasterKeys {
     /// [`SealError::Random`].
     pub fn seal(&self, place: &[u8], secret: &[u8]) -> Result<Sealed, SealError> {
         let key = self.keys.first().ok_or(SealError::Random)?;
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| SealError::Random)?;
-        let mut bytes = secret.to_vec();
-        key.seal
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut bytes)
-            .map_err(|_| SealError::Broken)?;
-        Ok(Sealed { key_id: key.id.clone(), nonce, bytes })
+        let (nonce, bytes) = seal(&key.seal, place, secret)?;
+        Ok(Sealed { key_id: key.id.clone(), nonce: nonce.to_vec(), bytes })
     }
 
     /// Opens what was sealed for this place, under any of the keys.
     ///
     /// # Errors
     /// [`SealError::UnknownKey`], [`SealError::Broken`].
-    pub fn open(&self, place: &[u8], mut sealed: Sealed) -> Result<Vec<u8>, SealError> {
+    pub fn open(&self, place: &[u8], sealed: Sealed) -> Result<Vec<u8>, SealError> {
         let key = self.keys.iter().find(|key| key.id == sealed.key_id).ok_or(SealError::UnknownKey(sealed.key_id))?;
-        let nonce = Nonce::assume_unique_for_key(sealed.nonce);
-        let secret =
-            key.seal.open_in_place(nonce, Aad::from(place), &mut sealed.bytes).map_err(|_| SealError::Broken)?;
-        Ok(secret.to_vec())
+        open(&key.seal, place, &sealed.nonce, sealed.bytes)
     }
 
     /// A keyed digest: tells whether two texts are equal, and to nobody without the master key what they are.
@@ -149,6 +141,24 @@ impl fmt::Debug for MasterKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKeys")
     }
+}
+
+/// A nonce, drawn anew, and what was sealed for the place: ciphertext and tag.
+pub(crate) fn seal(key: &LessSafeKey, place: &[u8], secret: &[u8]) -> Result<([u8; NONCE_LEN], Vec<u8>), SealError> {
+    let mut nonce = [0; NONCE_LEN];
+    SystemRandom::new().fill(&mut nonce).map_err(|_| SealError::Random)?;
+    let mut bytes = secret.to_vec();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut bytes)
+        .map_err(|_| SealError::Broken)?;
+    Ok((nonce, bytes))
+}
+
+/// What [`seal`] sealed for the place.
+pub(crate) fn open(key: &LessSafeKey, place: &[u8], nonce: &[u8], mut bytes: Vec<u8>) -> Result<Vec<u8>, SealError> {
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::Broken)?;
+    let length = key.open_in_place(nonce, Aad::from(place), &mut bytes).map_err(|_| SealError::Broken)?.len();
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -9,11 +9,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use domain::id::OperatorId;
 use domain::personal::SealedText;
 use domain::{PersonalText, Saying, SubjectId, TenantId};
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::aead::{AES_256_GCM, LessSafeKey, NONCE_LEN, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use uuid::Uuid;
 
-use crate::{MasterKeys, SealError, Sealed};
+use crate::master_key::{self, MasterKeys, SealError, Sealed};
 
 const KEY_BYTES: usize = 32;
 
@@ -60,12 +60,7 @@ impl SubjectKey {
     /// # Errors
     /// [`SealError::Random`].
     pub fn seal(&self, saying: Saying, text: &str) -> Result<PersonalText, SealError> {
-        let mut nonce = [0; NONCE_LEN];
-        SystemRandom::new().fill(&mut nonce).map_err(|_| SealError::Random)?;
-        let mut sealed = text.as_bytes().to_vec();
-        self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(self.about(saying)), &mut sealed)
-            .map_err(|_| SealError::Broken)?;
+        let (nonce, sealed) = master_key::seal(&self.key, &self.about(saying), text.as_bytes())?;
         let sealed = BASE64.encode([&nonce[..], &sealed].concat());
         Ok(PersonalText::Sealed(SealedText { subject: self.subject, sealed }))
     }
@@ -73,11 +68,9 @@ impl SubjectKey {
     /// What a text says; `None` when this key did not seal it, for this tenant and as that.
     pub fn open(&self, saying: Saying, text: &SealedText) -> Option<String> {
         let bytes = BASE64.decode(&text.sealed).ok()?;
-        let (nonce, sealed) = bytes.split_first_chunk::<NONCE_LEN>()?;
-        let mut sealed = sealed.to_vec();
-        let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self.key.open_in_place(nonce, Aad::from(self.about(saying)), &mut sealed).ok()?;
-        std::str::from_utf8(opened).ok().map(str::to_owned)
+        let (nonce, sealed) = bytes.split_at_checked(NONCE_LEN)?;
+        let opened = master_key::open(&self.key, &self.about(saying), nonce, sealed.to_vec()).ok()?;
+        String::from_utf8(opened).ok()
     }
 
     fn about(&self, saying: Saying) -> Vec<u8> {

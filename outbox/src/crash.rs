@@ -30,6 +30,8 @@ pub const POINTS: &[(&str, &str)] = &[
     ("archive.written", "a range's file is written; the log does not know of it"),
     ("archive.marked", "a range is marked as archived; its table is still there"),
     ("archive.detached", "an archived range's table is no part of the log any more; it is not dropped"),
+    ("erase.destroyed", "an erased person's key is destroyed; the transaction is open"),
+    ("erase.purged", "the keys' table was rewritten after an erasure; nobody was told"),
     ("process.planned", "a process manager's commands are stored; their transaction is open"),
     ("process.dispatched", "a process manager's command was carried out; it still waits to be sent"),
     ("job.claimed", "a worker holds a job; nothing was done for it"),
@@ -40,8 +42,6 @@ pub const POINTS: &[(&str, &str)] = &[
     ("push.passing", "a run's push was let through; the repository has not heard of it"),
     ("push.done", "the repository has taken a run's push; the pod has no answer"),
     ("result.checked", "a run's result is found true; the log does not have it"),
-    ("erase.destroyed", "an erased person's key is destroyed; the transaction is open"),
-    ("erase.purged", "the keys' table was rewritten after an erasure; nobody was told"),
     ("result.recorded", "a run's result is in the log; the pod has no answer"),
 ];
 

@@ -98,7 +98,8 @@ pub async fn kept(log: &Log, tenant: TenantId, subjects: &[SubjectId]) -> Result
     rows.iter().map(|row| Ok((SubjectId::from_uuid(row.try_get("subject")?), Kept::of(row)?))).collect()
 }
 
-/// Destroys a person's key, once and for all; says whether this call did. Both roles may.
+/// Destroys a person's key, once and for all; says whether this call did. Both roles may, `agentworks_app` in a transaction
+/// of that tenant.
 ///
 /// # Errors
 /// When the database fails.

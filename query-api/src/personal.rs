@@ -30,11 +30,10 @@ impl Person {
         keys: &MasterKeys,
         tenant: TenantId,
         subject: SubjectId,
-        key: SealedKey,
+        SealedKey { key_id, nonce, bytes }: SealedKey,
         name: Option<String>,
     ) -> Result<Self, SealError> {
-        let nonce = key.nonce.try_into().map_err(|_| SealError::Broken)?;
-        let key = keys.subject_key(tenant, subject, Sealed { key_id: key.key_id, nonce, bytes: key.bytes })?;
+        let key = keys.subject_key(tenant, subject, Sealed { key_id, nonce, bytes })?;
         let name = name.and_then(|sealed| key.open(Saying::Name, &SealedText { subject, sealed }));
         Ok(Self { key, name })
     }

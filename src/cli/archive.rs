@@ -3,6 +3,7 @@
 use anyhow::Context;
 use outbox::archive::{self, Candidate};
 
+use super::say;
 use crate::config::Config;
 use crate::roles;
 
@@ -17,7 +18,6 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
-#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let store = roles::archive(&config)?.context(
         "there is no store to move ranges to: name one in `archive.store` (AGENTWORKS_ARCHIVE__STORE), such as \
@@ -27,21 +27,21 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let mut owner = archive::owner(&log).await?;
     let left = archive::finish(&mut owner).await?;
     if left > 0 {
-        println!("{left} range(s) that were archived before have left the database now");
+        say(format_args!("{left} range(s) that were archived before have left the database now"))?;
     }
     let candidates = archive::candidates(&mut owner, args.keep.unwrap_or(config.archive.keep_ranges)).await?;
     if candidates.is_empty() {
-        println!("there is no full range to move");
+        say(format_args!("there is no full range to move"))?;
     }
     for candidate in &candidates {
         let Candidate { partition, first, last, awaited } = candidate;
         let name = format!("partition {partition}, positions {first} to {last}");
         match awaited {
-            Some(consumer) => println!("{name}: stays, since {consumer} has not got past it"),
-            None if args.dry_run => println!("{name}: would be moved"),
+            Some(consumer) => say(format_args!("{name}: stays, since {consumer} has not got past it"))?,
+            None if args.dry_run => say(format_args!("{name}: would be moved"))?,
             None => {
                 let done = archive::archive(&mut owner, &log, &store, candidate).await?;
-                println!("{name}: moved to {} ({} bytes), verified", done.range.archive, done.bytes);
+                say(format_args!("{name}: moved to {} ({} bytes), verified", done.range.archive, done.bytes))?;
             }
         }
     }

@@ -12,6 +12,7 @@ use domain::{Actor, SubjectId, TenantId};
 use outbox::{Progress, subjects};
 use tokio_util::sync::CancellationToken;
 
+use super::say;
 use crate::config::Config;
 use crate::facts::ReadModels;
 use crate::roles;
@@ -40,7 +41,6 @@ struct Whom {
     operator: Option<String>,
 }
 
-#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let (log, _servers) = roles::reader(&config).await?;
     let vault =
@@ -59,9 +59,11 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     vault.erase(args.tenant, subject).await?;
     let purged = subjects::purge(&log).await?;
     stop.cancel();
-    println!("{subject} is erased in {}", args.tenant);
+    say(format_args!("{subject} is erased in {}", args.tenant))?;
     if !purged {
-        println!("a reader still sees the key; it leaves the database's files with the next erasure or start");
+        say(format_args!(
+            "a reader still sees the key; it leaves the database's files with the next erasure or start"
+        ))?;
     }
     Ok(())
 }

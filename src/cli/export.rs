@@ -6,6 +6,7 @@ use domain::TenantId;
 use schemas::Cursor;
 
 use super::progress::Progress;
+use super::say;
 use crate::config::Config;
 use crate::export::{Exporter, Until};
 use crate::{evidence, roles};
@@ -24,7 +25,6 @@ pub(super) struct Args {
     until: Option<Cursor>,
 }
 
-#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let (log, _servers) = roles::reader(&config).await?;
     let (notary, keys) = (evidence::notary(&config, log.clone())?, evidence::keys(&config)?);
@@ -34,7 +34,7 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let mut progress = Progress::new("events");
     let events = exporter.write(args.tenant, until, &to, &mut |done, all| progress.at(done, all)).await?;
     progress.done();
-    println!("{events} events of {} are in {}", args.tenant, to.display());
-    println!("  to check it: agentworks verify {} --key {}", to.display(), keys.newest().public());
+    say(format_args!("{events} events of {} are in {}", args.tenant, to.display()))?;
+    say(format_args!("  to check it: agentworks verify {} --key {}", to.display(), keys.newest().public()))?;
     Ok(())
 }

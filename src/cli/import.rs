@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::progress::Progress;
-use super::verify;
+use super::{say, verify};
 use crate::config::Config;
 use crate::{export, roles};
 
@@ -17,7 +17,6 @@ pub(super) struct Args {
     key: Vec<String>,
 }
 
-#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 pub(super) async fn run(config: Config, file: Option<&Path>, args: Args) -> anyhow::Result<()> {
     // The keys of this installation say nothing of an export of another.
     let anchors = if args.key.is_empty() { Vec::new() } else { verify::anchors(file, &args.key)? };
@@ -27,14 +26,14 @@ pub(super) async fn run(config: Config, file: Option<&Path>, args: Args) -> anyh
     progress.done();
     let manifest = &imported.report.manifest;
     if imported.present > 0 {
-        println!("{} events were there already, of an import that had stopped", imported.present);
+        say(format_args!("{} events were there already, of an import that had stopped", imported.present))?;
     }
-    println!(
+    say(format_args!(
         "{} events of {} are restored and proven equal: digests, chains, and the roots of {} checkpoints",
         manifest.events, manifest.tenant, imported.checkpoints
-    );
+    ))?;
     if !imported.report.vouched {
-        println!("warning: the signer of the export is not vouched for: {}", imported.report.keys.join(", "));
+        say(format_args!("warning: the signer of the export is not vouched for: {}", imported.report.keys.join(", ")))?;
     }
     Ok(())
 }

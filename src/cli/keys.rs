@@ -2,6 +2,7 @@
 
 use schemas::evidence::checkpoint::keys_origin;
 
+use super::say;
 use crate::config::Config;
 use crate::evidence;
 
@@ -23,14 +24,13 @@ enum Purpose {
     Evidence,
 }
 
-#[expect(clippy::print_stdout, reason = "the keys are the output")]
 pub(super) fn run(config: &Config, args: &Args) -> anyhow::Result<()> {
     let keys = match args.of {
         Purpose::Evidence if args.rotate => evidence::rotate(config)?,
         Purpose::Evidence => evidence::keys(config)?,
     };
     for key in keys.public() {
-        println!("{}", key.verifier(&keys_origin(&config.evidence.name)));
+        say(format_args!("{}", key.verifier(&keys_origin(&config.evidence.name))))?;
     }
     Ok(())
 }

@@ -17,6 +17,8 @@ mod token;
 mod up;
 mod verify;
 
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -105,5 +107,13 @@ impl Cli {
             Command::Contracts(_) | Command::Verify(_) => Ok(()),
         }
         .map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// Says a line to whoever called the command. That nobody listens any more (`| head` has seen enough) is no failure.
+fn say(line: Arguments<'_>) -> std::io::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        said => said,
     }
 }

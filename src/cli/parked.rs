@@ -9,6 +9,7 @@ use outbox::Log;
 use outbox::consumer::{Consumer, parking};
 use time::format_description::well_known::Rfc3339;
 
+use super::say;
 use crate::config::Config;
 use crate::roles;
 
@@ -45,7 +46,6 @@ enum What {
     },
 }
 
-#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let (log, _servers) = roles::reader(&config).await?;
     match args.what {
@@ -54,32 +54,30 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
         Some(What::Skip { consumer, tenant, event, reason, by }) => {
             let consumer = find(&log, &consumer)?;
             let applied = parking::skip(&log, &*consumer, tenant, event, &by, &reason).await?;
-            println!("{}: {tenant} goes on without {event}; {applied} events applied", consumer.name());
+            say(format_args!("{}: {tenant} goes on without {event}; {applied} events applied", consumer.name()))?;
             Ok(())
         }
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 async fn list(log: &Log) -> anyhow::Result<()> {
     for parked in parking::parked(log).await? {
         let parking::Parked { consumer, partition, tenant, position, event, error, since, tries } = parked;
         let since = since.format(&Rfc3339)?;
-        println!(
+        say(format_args!(
             "{consumer} {tenant} since {since}: event {event} at {partition}/{position}, tried {tries} times: {error}"
-        );
+        ))?;
     }
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 async fn retry(log: &Log, consumer: &dyn Consumer, tenant: Option<TenantId>) -> anyhow::Result<()> {
     let parked = parking::parked(log).await?.into_iter().filter(|parked| parked.consumer == consumer.name());
     let tenants = tenant.map_or_else(|| parked.map(|parked| parked.tenant).collect(), |tenant| vec![tenant]);
     let mut outcome = Ok(());
     for tenant in tenants {
         match parking::retry(log, consumer, tenant).await {
-            Ok(applied) => println!("{}: {tenant} goes on; {applied} events applied", consumer.name()),
+            Ok(applied) => say(format_args!("{}: {tenant} goes on; {applied} events applied", consumer.name()))?,
             // The others are worth a try.
             Err(error) => outcome = outcome.and(Err(error).with_context(|| format!("{tenant} stays parked"))),
         }

@@ -10,6 +10,7 @@ use projections::generations::{self, Built, Rebuilder, Step};
 use projections::{MODELS, Model};
 use secrecy::ExposeSecret;
 
+use super::say;
 use crate::config::Config;
 use crate::roles;
 
@@ -61,18 +62,20 @@ pub(super) async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "what a person at the terminal came for")]
 async fn one(log: &Log, url: &str, model: &Model, args: &Args) -> anyhow::Result<()> {
     let name = model.name;
     if args.list {
         for it in generations::list(&mut migrate::owner(url).await?, model).await? {
-            println!("{name} {}: {} since {} (version {} of the code)", it.generation, it.state, it.since, it.code);
+            say(format_args!(
+                "{name} {}: {} since {} (version {} of the code)",
+                it.generation, it.state, it.since, it.code
+            ))?;
         }
         return Ok(());
     }
     if args.drop_retired {
         for it in generations::drop_retired(&mut migrate::owner(url).await?, model, KEPT).await? {
-            println!("{name} {}: dropped", it.generation);
+            say(format_args!("{name} {}: dropped", it.generation))?;
         }
         return Ok(());
     }
@@ -85,7 +88,7 @@ async fn one(log: &Log, url: &str, model: &Model, args: &Args) -> anyhow::Result
         rebuilder.rebuild(args.anew, args.accept_difference).await
     };
     meter.end();
-    println!("{}", said(name, &done?, args.rollback, meter.started.elapsed()));
+    say(format_args!("{}", said(name, &done?, args.rollback, meter.started.elapsed())))?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use access::Role;
 use clap::builder::NonEmptyStringValueParser;
 use domain::TenantId;
 
+use super::say;
 use crate::config::{Auth, Config};
 use crate::tokens;
 
@@ -24,7 +25,6 @@ pub(super) struct Args {
     hours: Option<u32>,
 }
 
-#[expect(clippy::print_stdout, reason = "the token is the output")]
 pub(super) fn run(config: &Config, args: &Args) -> anyhow::Result<()> {
     let hours = args.hours.unwrap_or(config.auth.token_hours);
     let token = match (&args.tenant, &args.operator) {
@@ -33,6 +33,6 @@ pub(super) fn run(config: &Config, args: &Args) -> anyhow::Result<()> {
         }
         (None, name) => tokens::mint(config, None, Role::Operator, name.as_deref().unwrap_or("cli"), hours)?,
     };
-    println!("{token}");
+    say(format_args!("{token}"))?;
     Ok(())
 }

@@ -11,6 +11,7 @@ use schemas::evidence::export::{Failure, Report};
 use schemas::evidence::note::PublicKey;
 use serde_json::json;
 
+use super::say;
 use crate::config::Config;
 use crate::evidence;
 use crate::export::{self, Verdict};
@@ -29,22 +30,25 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer, and why there is none")]
+#[expect(clippy::print_stderr, reason = "why there is no answer")]
 pub(super) fn run(config: Option<&Path>, args: &Args) -> ExitCode {
     let started = Instant::now();
     let checked = anchors(config, &args.key).and_then(|anchors| {
         export::check(&args.file, &anchors, None).with_context(|| format!("cannot check {}", args.file.display()))
     });
-    let verdict = match checked {
-        Ok(verdict) => verdict,
+    let said = checked.and_then(|verdict| {
+        let answer = if args.json { in_json(&verdict) } else { in_words(&verdict, started) };
+        say(format_args!("{answer}")).context("the answer cannot be written")?;
+        Ok(verdict.outcome.is_ok())
+    });
+    match said {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("agentworks: {error:#}");
-            return ExitCode::from(2);
+            ExitCode::from(2)
         }
-    };
-    let answer = if args.json { in_json(&verdict) } else { in_words(&verdict, started) };
-    println!("{answer}");
-    if verdict.outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
 }
 
 /// The keys that are known to be the installation's.

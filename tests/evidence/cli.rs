@@ -1,7 +1,7 @@
 //! `agentworks verify`, as a person or a script sees it: no database, no configuration.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -16,6 +16,19 @@ fn verify(folder: &Path, arguments: &[&str]) -> Output {
         .env_clear()
         .output()
         .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_is_the_same_when_nobody_reads_the_words() {
+    let mut world = World::new().await;
+    world.fill(2, 1, 1).await;
+    let file = world.export(world.tenant, &[1]).await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agentworks"));
+    let output = command.arg("verify").arg(file).env_clear().stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

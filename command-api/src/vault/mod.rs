@@ -2,7 +2,8 @@
 //!
 //! Guarantees: a secret opens only for the tenant and under the id it was put with (both are authenticated with it);
 //! putting the same id again changes nothing; secrets sealed under an older master key open as long as that key stands in
-//! the file. It also keeps the keys of data subjects, under which what people say about people is sealed. Never: a secret or a key in an error, a log line or a debug form.
+//! the file. It also keeps the keys of data subjects, under which what people say about people is sealed. Never: a secret
+//! or a key in an error, a log line or a debug form.
 
 mod subjects;
 
@@ -99,8 +100,8 @@ impl Vault {
             .await?;
         tx.commit().await?;
         let Some(row) = row else { return Ok(None) };
-        let nonce = row.try_get::<Vec<u8>, _>("nonce")?.try_into().map_err(|_| SealError::Broken)?;
-        let sealed = Sealed { key_id: row.try_get("key_id")?, nonce, bytes: row.try_get("sealed")? };
+        let sealed =
+            Sealed { key_id: row.try_get("key_id")?, nonce: row.try_get("nonce")?, bytes: row.try_get("sealed")? };
         let secret = self.keys.open(&place(tenant, id), sealed)?;
         Ok(Some(String::from_utf8(secret).map(SecretString::from).map_err(|_| SealError::Broken)?))
     }

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use access::{SealError, Sealed, SubjectKey};
+use access::{Sealed, SubjectKey};
 use domain::{Actor, PersonalText, Saying, SubjectId, TenantId};
 use outbox::subjects::{self, Kept, SealedKey};
 
@@ -59,20 +59,21 @@ impl Vault {
     /// # Errors
     /// [`VaultError::Database`].
     pub async fn erase(&self, tenant: TenantId, subject: SubjectId) -> Result<(), VaultError> {
-        let mut conn = self.pool.acquire().await?;
-        subjects::erase(&mut conn, tenant, subject).await?;
-        Ok(())
+        let mut tx = self.begin(tenant).await?;
+        subjects::erase(&mut tx, tenant, subject).await?;
+        Ok(tx.commit().await?)
     }
 
     /// A person's key, and whether their name is kept; `None` once they are erased.
     async fn subject(&self, tenant: TenantId, subject: SubjectId) -> Result<Option<(SubjectKey, bool)>, VaultError> {
         let Sealed { key_id, nonce, bytes } = self.keys.new_subject_key(tenant, subject)?;
-        let new = SealedKey { key_id, nonce: nonce.to_vec(), bytes };
-        let Kept::Key { key, name } = subjects::keep(&self.pool, tenant, subject, &new).await? else {
+        let new = SealedKey { key_id, nonce, bytes };
+        let Kept::Key { key: SealedKey { key_id, nonce, bytes }, name } =
+            subjects::keep(&self.pool, tenant, subject, &new).await?
+        else {
             return Ok(None);
         };
-        let nonce = key.nonce.try_into().map_err(|_| SealError::Broken)?;
-        let key = self.keys.subject_key(tenant, subject, Sealed { key_id: key.key_id, nonce, bytes: key.bytes })?;
+        let key = self.keys.subject_key(tenant, subject, Sealed { key_id, nonce, bytes })?;
         Ok(Some((key, name.is_some())))
     }
 }

@@ -21,7 +21,7 @@ async fn opened(world: &World, tenant: TenantId, saying: Saying, text: &Value) -
     let text: SealedText = serde_json::from_value(text.clone()).unwrap();
     let kept = subjects::kept(&world.log, tenant, &[text.subject]).await.unwrap().remove(&text.subject)?;
     let Kept::Key { key, .. } = kept else { return None };
-    let sealed = Sealed { key_id: key.key_id, nonce: key.nonce.try_into().unwrap(), bytes: key.bytes };
+    let sealed = Sealed { key_id: key.key_id, nonce: key.nonce, bytes: key.bytes };
     world.vault.keys().subject_key(tenant, text.subject, sealed).unwrap().open(saying, &text)
 }
 
@@ -136,6 +136,9 @@ async fn the_database_keeps_its_own_rules_about_keys() {
     seal().await.unwrap();
     let mut worker = world.log.worker_pool().acquire().await.unwrap();
     assert!(sqlx::query("SELECT sealed FROM vault.subject_keys").fetch_all(&mut *worker).await.is_err());
+    let mut other = world.log.tenant_read(world.shop().await.tenant).await.unwrap();
+    assert!(subjects::erase(&mut other, shop.tenant, subject).await.is_err(), "in a transaction of another tenant");
+    drop(other);
     assert!(subjects::erase(&mut worker, shop.tenant, subject).await.unwrap());
     assert!(!subjects::erase(&mut worker, shop.tenant, subject).await.unwrap(), "once");
     let refused = seal().await;
