@@ -9,6 +9,7 @@ use domain::value::LaneKey;
 use domain::{ProjectId, TenantId};
 use outbox::progress::Progress;
 use outbox::{Log, consumer};
+use projections::{board, runs};
 use schemas::Cursor;
 use sqlx::{Postgres, Transaction};
 
@@ -46,8 +47,8 @@ impl ReadModels {
 #[async_trait]
 impl BoardFacts for ReadModels {
     async fn active_runs(&self, tenant: TenantId, project: ProjectId, as_of: Cursor) -> Result<u32, FactsUnavailable> {
-        let mut read = self.read("runs", tenant, as_of).await?;
-        projections::runs::active_runs(&mut read, tenant, project).await.map_err(unavailable)
+        let mut read = self.read(runs::NAME, tenant, as_of).await?;
+        runs::active_runs(&mut read, tenant, project).await.map_err(unavailable)
     }
 
     async fn occupied_lanes(
@@ -56,8 +57,8 @@ impl BoardFacts for ReadModels {
         project: ProjectId,
         as_of: Cursor,
     ) -> Result<BTreeSet<LaneKey>, FactsUnavailable> {
-        let mut read = self.read("board", tenant, as_of).await?;
-        projections::board::occupied_lanes(&mut read, tenant, project).await.map_err(unavailable)
+        let mut read = self.read(board::NAME, tenant, as_of).await?;
+        board::occupied_lanes(&mut read, tenant, project).await.map_err(unavailable)
     }
 }
 

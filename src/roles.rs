@@ -52,7 +52,8 @@ impl Role {
 }
 
 /// The read models that others wait for or follow.
-const WATCHED: [&str; 4] = ["board", "card_history", "runs", "usage"];
+const WATCHED: [&str; 4] =
+    [projections::board::NAME, projections::card_history::NAME, projections::runs::NAME, projections::usage::NAME];
 /// For whoever opens the bare address.
 const INDEX: &str = "AgentWorks
 

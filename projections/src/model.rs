@@ -33,6 +33,11 @@ pub struct Model {
     pub(crate) fold: fn(whole: bool) -> Box<dyn Fold>,
 }
 
+/// What the consumer of a version of a model's code is called.
+pub(crate) fn consumer_of(model: &str, code: i32) -> String {
+    if code == 1 { model.to_owned() } else { format!("{model}-{code}") }
+}
+
 /// A model's rows in memory, which events change: what is done with the events, wherever they are kept.
 #[async_trait]
 pub(crate) trait Fold: Send {
@@ -93,4 +98,17 @@ fn touched(mut topics: BTreeSet<Uuid>) -> Touched {
         topics.insert(Uuid::nil());
     }
     Touched(topics)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MODELS;
+
+    #[test]
+    fn each_version_of_a_models_code_has_a_consumer_of_its_own() {
+        for model in &MODELS {
+            assert_eq!(model.consumer, consumer_of(model.name, model.code));
+        }
+    }
 }

@@ -24,14 +24,14 @@ pub(super) struct Args {
 enum What {
     /// Take a tenant up again where it was parked, after what was wrong is mended.
     Retry {
-        /// The consumer, such as `board`.
+        /// The consumer, as `agentworks parked` names it, such as `usage`.
         consumer: String,
         /// The tenant; every one that is parked for the consumer when absent.
         tenant: Option<TenantId>,
     },
     /// Do without the event that parks a tenant, for this consumer and for ever. Who did so, when and why is recorded.
     Skip {
-        /// The consumer, such as `board`.
+        /// The consumer, as `agentworks parked` names it, such as `usage`.
         consumer: String,
         /// The tenant.
         tenant: TenantId,

@@ -27,7 +27,7 @@ use domain::workspace::Workspace;
 use crate::model::Model;
 
 /// The consumer's name.
-pub const NAME: &str = "board";
+pub const NAME: &str = "board-2";
 
 /// The model.
 pub const MODEL: Model = Model {

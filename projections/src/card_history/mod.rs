@@ -23,7 +23,7 @@ use domain::subject::Subject;
 use crate::model::Model;
 
 /// The consumer's name.
-pub const NAME: &str = "card_history";
+pub const NAME: &str = "card_history-2";
 
 /// The model.
 pub const MODEL: Model = Model {

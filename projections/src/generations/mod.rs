@@ -18,6 +18,7 @@ pub use rebuild::{Built, RebuildError, Rebuilder, Step};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 use time::OffsetDateTime;
 
+use crate::model::consumer_of;
 use crate::{MODELS, Model};
 
 /// One generation of a model.
@@ -186,8 +187,12 @@ async fn discard(owner: &mut PgConnection, generation: &Generation) -> Result<()
         .execute(&mut *tx)
         .await?;
     if deleted.rows_affected() == 1 {
+        let consumer = match generation.state.as_str() {
+            "serving" => consumer_of(&generation.model, generation.code),
+            _ => generation.schema.clone(),
+        };
         for forget in ["DELETE FROM log.consumers WHERE name = $1", "DELETE FROM log.parked WHERE consumer = $1"] {
-            sqlx::query(forget).bind(&generation.schema).execute(&mut *tx).await?;
+            sqlx::query(forget).bind(&consumer).execute(&mut *tx).await?;
         }
         let drop = format!("DROP SCHEMA {} CASCADE", generation.schema);
         sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *tx).await?;

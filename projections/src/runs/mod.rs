@@ -19,7 +19,7 @@ use domain::subject::Subject;
 use crate::model::Model;
 
 /// The consumer's name.
-pub const NAME: &str = "runs";
+pub const NAME: &str = "runs-2";
 
 /// The model.
 pub const MODEL: Model = Model {

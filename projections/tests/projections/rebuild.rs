@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use projections::generations::{self, Built, Generation, RebuildError, Rebuilder, Step};
-use projections::{MODELS, Model};
+use projections::{MODELS, Model, board};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
@@ -156,16 +156,24 @@ async fn a_model_that_nothing_serves_is_made_and_fills_itself() {
     let first = serving(&world, &MODELS[0]).await;
     generations::prepare(&mut owner).await.unwrap();
     assert_eq!(generations_of(&world, &MODELS[0]).await, [(first, "serving".to_owned())]);
-    let older = "UPDATE read.models SET code = code - 1 WHERE model = 'board'";
+    let older = "UPDATE read.models SET code = code - 1 WHERE model = 'board'; \
+        UPDATE log.consumers SET name = 'board' WHERE name = 'board-2'";
     sqlx::raw_sql(older).execute(&mut owner).await.unwrap();
+    let old = async |owner: &mut PgConnection| -> Vec<i64> {
+        let positions = "SELECT position FROM log.consumers WHERE name = 'board' ORDER BY partition";
+        sqlx::query_scalar(positions).fetch_all(owner).await.unwrap()
+    };
+    let left = old(&mut owner).await;
     let drop = async |owner: &mut PgConnection| generations::drop_retired(owner, &MODELS[0], Duration::ZERO).await;
     assert_eq!(drop(&mut owner).await.unwrap(), [], "dropped while it may be the only one that serves");
     generations::prepare(&mut owner).await.unwrap();
     assert_eq!(generations_of(&world, &MODELS[0]).await, [(first + 1, "serving".to_owned())]);
     world.follow().caught_up(&world).await;
     assert_same(&live, &contents(&world.database).await, "filled");
+    assert_eq!(old(&mut owner).await, left, "the older release goes on where it was");
     let dropped = drop(&mut owner).await.unwrap();
     assert_eq!(dropped.iter().map(|it| it.generation).collect::<Vec<_>>(), [first]);
+    assert_eq!(old(&mut owner).await, [0; 0], "nothing waits for who is gone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -211,7 +219,7 @@ async fn a_tenant_that_is_parked_stays_so_and_hinders_no_rebuild() {
         all.into_iter().map(|parked| (parked.consumer, parked.tenant, parked.position)).collect::<Vec<_>>()
     };
     let mut mine = parked().await;
-    mine.retain(|(consumer, ..)| consumer == "board");
+    mine.retain(|(consumer, ..)| consumer == board::NAME);
     assert_eq!(mine.len(), 1);
     let first = serving(&world, model).await;
     let built = rebuild(&world, model, false).await.unwrap();
