@@ -52,7 +52,8 @@ pub async fn owner(log: &Log) -> Result<PgConnection, ArchiveError> {
 }
 
 /// The full ranges that are still in the database, the oldest first; without the newest `keep` of each partition. The range
-/// that is being filled, and the one before the log's end, are never among them.
+/// that is being filled, and the one before the log's end, are never among them. Where the log is tells what is full: a
+/// range is marked as closed only when another one is made.
 ///
 /// # Errors
 /// When the database fails.
@@ -64,7 +65,7 @@ pub async fn candidates(owner: &mut PgConnection, keep: u32) -> Result<Vec<Candi
               WHERE p.partition = r.partition AND p.position <= r.last)) AS awaited \
          FROM (SELECT r.*, row_number() OVER (PARTITION BY r.partition ORDER BY r.first DESC) AS nth \
              FROM log.ranges r JOIN log.clock c ON c.partition = r.partition AND c.position > r.last \
-             WHERE r.state = 'closed') r \
+             WHERE r.state <> 'archived') r \
          WHERE nth > $1 ORDER BY partition, first",
     )
     .bind(i64::from(keep))
