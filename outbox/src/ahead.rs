@@ -112,6 +112,6 @@ async fn read(log: Log, copier: Option<Copier>, partition: i32, after: i64, limi
         Some(copier) => copier,
         None => Copier::connect(&log).await?,
     };
-    let page = copier.page(partition, after, limit).await?;
+    let page = copier.page(partition, after, after.saturating_add(count)).await?;
     Ok((log.completed(partition, after, count, page).await?, Some(copier)))
 }

@@ -18,18 +18,18 @@ impl Copier {
         Ok(Self(PgConnection::connect_with(&log.worker_pool().connect_options()).await?))
     }
 
-    /// Events that the tables have after a position, in order, at most `limit`. After a failure it is not to be used again.
-    pub(crate) async fn page(&mut self, partition: i32, after: i64, limit: usize) -> Result<Vec<Recorded>, LogError> {
+    /// Events that the tables have after a position and up to another, in order. After a failure it is not to be used again.
+    pub(crate) async fn page(&mut self, partition: i32, after: i64, upto: i64) -> Result<Vec<Recorded>, LogError> {
         let statement = format!(
             concat!(
                 "COPY (",
-                events!("WHERE partition = {} AND position > {} ORDER BY position LIMIT {}"),
+                events!("WHERE partition = {} AND position > {} AND position <= {} ORDER BY position"),
                 ") TO STDOUT (FORMAT binary)"
             ),
-            partition, after, limit
+            partition, after, upto
         );
         let mut rows = self.0.copy_out_raw(&statement).await?;
-        let mut page = Vec::with_capacity(limit);
+        let mut page = Vec::new();
         while let Some(row) = rows.try_next().await? {
             // Each is decoded as it comes, while the server goes on.
             page.extend(copied(&row)?);

@@ -46,8 +46,8 @@ impl Log {
         limit: i64,
         page: Vec<Recorded>,
     ) -> Result<Vec<Recorded>, LogError> {
-        // The newest full range is never archived, so that a gap always shows in what comes behind it.
-        if page.first().is_none_or(|first| first.position == after + 1) {
+        // Ranges are archived in order, so that nothing is missing behind an event that the tables have.
+        if page.first().is_some_and(|first| first.position == after + 1) {
             return Ok(page);
         }
         let ranges = self.archived(partition, after).await?;
