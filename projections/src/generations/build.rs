@@ -23,14 +23,12 @@ use crate::Model;
 use crate::fact::{Fact, What};
 use crate::model::Fold;
 
-/// Events that one read takes.
-const READ: i64 = 4_000;
-/// Pages that are read ahead.
-const AHEAD: usize = 2;
+/// Pages that wait for their decoding, and that wait to be taken. (The log reads one more ahead.)
+const AHEAD: usize = 1;
 /// Events whose effects may wait to be written.
-const UNSAVED: usize = 250_000;
-/// Bytes of payload whose effects may wait to be written: what is in memory is at most about as much.
-const UNSAVED_BYTES: usize = 64 << 20;
+const UNSAVED: usize = 100_000;
+/// Bytes of payload whose effects may wait to be written: what is in memory is at most about twice as much.
+const UNSAVED_BYTES: usize = 32 << 20;
 /// Rows that may be in memory when nothing waits.
 const HELD: usize = 100_000;
 
@@ -269,16 +267,18 @@ fn read_ahead(
     let (send_raw, mut raw) = mpsc::channel::<Result<Vec<Recorded>, LogError>>(AHEAD);
     let (send, pages) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
-        let mut at = after;
-        while at < upto {
-            let page = log.read(partition, at, READ.min(upto - at)).await;
-            let last = page.as_ref().ok().and_then(|page| page.last()).map(|last| last.position);
-            // Nobody takes it any more, or there is no more to take.
-            if send_raw.send(page).await.is_err() {
+        let mut replay = log.replay(partition, after);
+        while replay.position() < upto {
+            let page = replay.page().await.map(|mut page| {
+                page.retain(|event| event.position <= upto);
+                page
+            });
+            // After a failure, and where the log ends, there is no more to take.
+            let end = page.as_ref().map_or(true, Vec::is_empty);
+            // Or nobody takes it any more.
+            if send_raw.send(page).await.is_err() || end {
                 return;
             }
-            let Some(last) = last else { return };
-            at = last;
         }
     });
     tokio::spawn(async move {
