@@ -183,11 +183,12 @@ impl Log {
     pub async fn read(&self, partition: i32, after: i64, limit: i64) -> Result<Vec<Recorded>, LogError> {
         // Positions are dense, so that these are `limit` events. A bound instead of a LIMIT: without fresh statistics the
         // planner would read and sort all that is behind `after`.
-        let mut rows = sqlx::query(events!("WHERE partition = $1 AND position > $2 AND position <= $3 ORDER BY position"))
-            .bind(partition)
-            .bind(after)
-            .bind(after.saturating_add(limit))
-            .fetch(self.worker_pool());
+        let mut rows =
+            sqlx::query(events!("WHERE partition = $1 AND position > $2 AND position <= $3 ORDER BY position"))
+                .bind(partition)
+                .bind(after)
+                .bind(after.saturating_add(limit))
+                .fetch(self.worker_pool());
         // Each is decoded as it comes, while the server goes on.
         let mut page = Vec::new();
         while let Some(row) = rows.try_next().await? {

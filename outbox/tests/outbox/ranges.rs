@@ -146,7 +146,8 @@ async fn a_read_touches_only_the_ranges_that_it_needs() {
     log.append(first(tenant, stream, 3)).await.unwrap();
     fill(&log, tenant, 70).await;
     let of = tenant.uuid();
-    let tail = "SELECT * FROM log.events WHERE partition = 0 AND position > 41 AND position <= 46 ORDER BY position".to_owned();
+    let tail = "SELECT * FROM log.events WHERE partition = 0 AND position > 41 AND position <= 46 ORDER BY position"
+        .to_owned();
     assert_eq!(touched(&log, tenant, tail).await, ["events_0_41"]);
     let of_tenant = format!(
         "SELECT * FROM log.events WHERE partition = 0 AND position = ANY ('{{42,44}}') AND position BETWEEN 42 AND 44 \

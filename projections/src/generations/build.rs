@@ -26,11 +26,11 @@ use crate::model::Fold;
 /// Pages that wait for their decoding, and that wait to be taken. (The log reads one more ahead.)
 const AHEAD: usize = 1;
 /// Events whose effects may wait to be written.
-const UNSAVED: usize = 100_000;
+const UNSAVED: usize = 40_000;
 /// Bytes of payload whose effects may wait to be written: what is in memory is at most about twice as much.
-const UNSAVED_BYTES: usize = 32 << 20;
+const UNSAVED_BYTES: usize = 16 << 20;
 /// Rows that may be in memory when nothing waits.
-const HELD: usize = 100_000;
+const HELD: usize = 40_000;
 
 /// Builds one generation. The only one that does: who finds another's position in its way stops.
 pub(super) struct Builder<'a> {
