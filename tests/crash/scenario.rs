@@ -10,7 +10,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::checker::picture::Picture;
+use crate::checker::archive::Archived;
+use crate::checker::picture::{Picture, archives};
 use crate::checker::{self, Bus, Finding};
 use crate::listen::{self, Listeners, STREAM};
 use crate::load::{self, Load};
@@ -25,16 +26,30 @@ pub(crate) struct Crash {
     pub(crate) point: &'static str,
     /// It dies there at the latest when it is reached so often; the seed decides.
     pub(crate) upto: u64,
-    /// Whether cards must run for it.
-    pub(crate) runs: bool,
+    pub(crate) way: Way,
+}
+
+/// What must be done to come to a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// People work.
+    Work,
+    /// Cards run.
+    Run,
+    /// Somebody archives ranges, while people work.
+    Archive,
 }
 
 const fn on_the_way(point: &'static str, upto: u64) -> Crash {
-    Crash { point, upto, runs: false }
+    Crash { point, upto, way: Way::Work }
 }
 
 const fn in_a_run(point: &'static str, upto: u64) -> Crash {
-    Crash { point, upto, runs: true }
+    Crash { point, upto, way: Way::Run }
+}
+
+const fn archiving(point: &'static str) -> Crash {
+    Crash { point, upto: 1, way: Way::Archive }
 }
 
 /// One for each point of the product.
@@ -69,10 +84,11 @@ pub(crate) const CRASHES: &[Crash] = &[
     // Last: a stream must have become long.
     on_the_way("snapshot.cut", 1),
     on_the_way("snapshot.written", 1),
+    // And ranges full.
+    archiving("archive.written"),
+    archiving("archive.marked"),
+    archiving("archive.detached"),
 ];
-
-/// Points to which no scenario comes yet. A debt, told at each run of the matrix: an archive needs a checker that reads it.
-pub(crate) const OWED: &[&str] = &["archive.written", "archive.marked", "archive.detached"];
 
 /// A world with people at work in it.
 pub(crate) struct Stage {
@@ -128,7 +144,10 @@ impl Stage {
 
     /// Lets it die at a point for the `nth` time, after whatever runs now was killed.
     pub(crate) async fn die_at(&mut self, crash: &Crash, nth: u64) {
-        self.load.run_cards(crash.runs);
+        self.load.run_cards(crash.way == Way::Run);
+        if crash.way == Way::Archive {
+            return self.die_archiving(crash.point, nth).await;
+        }
         self.world.kill(ALL);
         let start = Start { crash: Some((crash.point, nth)), ..Start::default() };
         self.world.start(ALL, ALL, self.port, &start);
@@ -136,6 +155,22 @@ impl Stage {
             self.troubles.push(format!("it never came to {}:{nth}", crash.point));
             self.world.kill(ALL);
         }
+    }
+
+    /// Lets what archives die at a point, while all others run.
+    async fn die_archiving(&mut self, point: &str, nth: u64) {
+        self.recover().await;
+        let start = Start { crash: Some((point, nth)), ..Start::default() };
+        let until = Instant::now() + REACHED_WITHIN;
+        while Instant::now() < until {
+            match self.world.archive(&start).await {
+                Ok(true) => return,
+                // There was no full range that everybody is past.
+                Ok(false) => tokio::time::sleep(LOOK * 10).await,
+                Err(error) => return self.troubles.push(error),
+            }
+        }
+        self.troubles.push(format!("it never came to {point}:{nth}"));
     }
 
     /// Starts it again, as it is meant to run.
@@ -150,13 +185,16 @@ impl Stage {
     pub(crate) async fn judge(mut self, bus: Bus) -> Outcome {
         self.load.run_cards(false);
         self.troubles.extend(self.load.finish().await.err());
+        // What died while it archived left nothing that the next one does not end.
+        self.troubles.extend(self.world.archive(&Start::default()).await.err());
         let rest = tokio::time::timeout(PATIENCE, self.rest()).await;
         match rest {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.troubles.push(format!("no rest: {error}")),
             Err(_) => self.troubles.push("it does not come to rest".to_owned()),
         }
-        let picture = Picture::take(&self.world.database).await.expect("the database can be read");
+        let taken = Picture::take(&self.world.database, &self.world.archived()).await;
+        let picture = taken.expect("the database can be read");
         let reading = listen::newcomer(&self.world.bus, &self.load.records, &picture.clock);
         match tokio::time::timeout(Duration::from_secs(30), reading).await {
             Ok(read) => self.troubles.extend(read.err()),
@@ -192,21 +230,38 @@ impl Stage {
         loop {
             let at_rest: bool = sqlx::query_scalar(
                 "SELECT NOT EXISTS (SELECT FROM work.jobs) AND NOT EXISTS (SELECT FROM work.outgoing)
-                     AND (SELECT count(*) FROM log.events WHERE event_type = 'SubjectErased')
-                       = (SELECT count(*) FROM vault.subject_keys WHERE sealed IS NULL AND purged)
-                     AND NOT EXISTS (SELECT FROM log.consumers c JOIN log.clock k USING (partition) WHERE c.position < k.position)
-                     AND (SELECT count(*) FROM log.events WHERE event_type = 'CardRunRequested')
-                       = (SELECT count(*) FROM log.events WHERE event_type = 'CardRunFinished')
-                     AND (SELECT count(*) FROM log.events WHERE event_type = 'EnvironmentRequested')
-                       = (SELECT count(*) FROM log.events WHERE event_type IN ('EnvironmentStopped', 'EnvironmentFailed'))",
+                     AND NOT EXISTS (SELECT FROM log.consumers c JOIN log.clock k USING (partition) WHERE c.position < k.position)",
             )
             .fetch_one(&mut connection)
             .await?;
+            let at_rest = at_rest && self.all_ended(&mut connection).await?;
             if at_rest && self.all_seen(&mut connection).await? {
                 return connection.close().await;
             }
             tokio::time::sleep(LOOK * 5).await;
         }
+    }
+
+    /// Whether what began has ended.
+    async fn all_ended(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let mut counts: BTreeMap<String, i64> =
+            sqlx::query_as("SELECT event_type, count(*) FROM log.events GROUP BY event_type")
+                .fetch_all(&mut *connection)
+                .await?
+                .into_iter()
+                .collect();
+        let archives = archives(&mut *connection, &self.world.archived()).await?;
+        for event in
+            archives.iter().filter(|archived| archived.row["left"] == false).flat_map(Archived::events).flatten()
+        {
+            *counts.entry(event.event_type).or_default() += 1;
+        }
+        let purged = "SELECT count(*) FROM vault.subject_keys WHERE sealed IS NULL AND purged";
+        let purged: i64 = sqlx::query_scalar(purged).fetch_one(connection).await?;
+        let of = |name: &str| counts.get(name).copied().unwrap_or(0);
+        Ok(of("SubjectErased") == purged
+            && of("CardRunRequested") == of("CardRunFinished")
+            && of("EnvironmentRequested") == of("EnvironmentStopped") + of("EnvironmentFailed"))
     }
 
     /// Whether the subscribers have what is there.
@@ -218,7 +273,7 @@ impl Stage {
             return Ok(false);
         }
         for tenant in &self.load.tenants {
-            let last = "SELECT max(position) FROM log.events WHERE tenant = $1 AND aggregate_type = 'card'";
+            let last = "SELECT max(position) FROM log.streams WHERE tenant = $1 AND type = 'card'";
             let last: Option<i64> =
                 sqlx::query_scalar(last).bind(load::uuid(tenant)).fetch_one(&mut *connection).await?;
             let seen = records.last_frame(&tenant.project).and_then(|cursor| checker::place_of(&cursor));

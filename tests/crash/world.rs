@@ -28,6 +28,8 @@ pub(crate) const KEY: &str = "sk-scripted-secret-key";
 
 /// Every role in one process.
 pub(crate) const ALL: &str = "all";
+/// The process that moves ranges into the archive, and the archive's folder.
+const ARCHIVE: &str = "archive";
 
 /// The servers and processes of one scenario.
 pub(crate) struct World {
@@ -125,8 +127,44 @@ impl World {
 
     /// Starts a process that plays `roles` on `port`. Another one with the same data folder must have ended.
     pub(crate) fn start(&mut self, name: &str, roles: &str, port: u16, start: &Start<'_>) {
+        let mut command = self.command(name, &["serve", "--roles", roles, "--migrate"], start);
+        command.env("AGENTWORKS_HTTP__ADDRESS", format!("127.0.0.1:{port}"));
+        self.processes.push(Process { name: name.to_owned(), port, child: spawn(command) });
+    }
+
+    /// Lets full ranges be archived, as an operator does. Whether the process died of the point that it was to die at.
+    ///
+    /// # Errors
+    /// What it said, when it failed.
+    pub(crate) async fn archive(&self, start: &Start<'_>) -> Result<bool, String> {
+        let mut child = spawn(self.command(ARCHIVE, &["archive", "--keep", "0"], start));
+        let until = Instant::now() + PATIENCE;
+        let status = loop {
+            match child.try_wait().expect("it can be asked") {
+                Some(status) => break status,
+                None if Instant::now() > until => {
+                    child.kill().expect("it can be killed");
+                    return Err(format!("archiving does not end:\n{}", self.log(ARCHIVE)));
+                }
+                None => tokio::time::sleep(LOOK).await,
+            }
+        };
+        match status.signal() {
+            Some(9) => Ok(true),
+            _ if status.success() => Ok(false),
+            _ => Err(format!("archiving failed, {status}:\n{}", self.log(ARCHIVE))),
+        }
+    }
+
+    /// Where archived ranges are.
+    pub(crate) fn archived(&self) -> PathBuf {
+        self.folder.join(ARCHIVE)
+    }
+
+    /// The executable, in this world.
+    fn command(&self, name: &str, arguments: &[&str], start: &Start<'_>) -> Command {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(executable()).args(["serve", "--roles", roles, "--migrate"]);
+        command.args(["--pdeathsig", "KILL", "--"]).arg(executable()).args(arguments);
         command
             .env("DATABASE_URL", &self.database)
             .env("NATS_URL", &self.bus)
@@ -135,12 +173,12 @@ impl World {
         command.env("AGENTWORKS_AUTH__SIGNING_KEY_FILE", self.config().signing_key_file());
         command.env("AGENTWORKS_SECRETS__MASTER_KEY_FILE", self.config().master_key_file());
         command.env("AGENTWORKS_EVIDENCE__KEY_FILE", self.config().evidence_key_file());
-        command.env("AGENTWORKS_HTTP__ADDRESS", format!("127.0.0.1:{port}"));
         command.env("AGENTWORKS_LOG__SNAPSHOT_EVENTS", "2");
         command.env("AGENTWORKS_BUS__MAX_BYTES", "67108864");
         command.env("AGENTWORKS_EVIDENCE__INTERVAL_SECONDS", "1").env("AGENTWORKS_EVIDENCE__MAX_EVENTS", "100");
         command
             .env("AGENTWORKS_EVIDENCE__PUBLISH", format!("[\"file://{}\"]", self.folder.join("published").display()));
+        command.env("AGENTWORKS_ARCHIVE__STORE", format!("file://{}", self.archived().display()));
         command.env("AGENTWORKS_WORKERS__LEASE_SECONDS", "3").envs(start.environment.iter().cloned());
         if let Some((point, nth)) = start.crash {
             command.env("AGENTWORKS_CRASH__AT", format!("{point}:{nth}"));
@@ -148,7 +186,7 @@ impl World {
         let log = self.folder.join(format!("{name}.log"));
         let log = std::fs::File::options().append(true).create(true).open(log).expect("a log file");
         command.stdout(log.try_clone().expect("a file")).stderr(log);
-        self.processes.push(Process { name: name.to_owned(), port, child: spawn(command) });
+        command
     }
 
     /// Waits until the process has been killed: `true` in time. One that ends otherwise is a finding by itself.

@@ -3,6 +3,7 @@
 //! It shares no code with the product: its own SQL, its own digests, its own fold of the events. A rule that is broken is
 //! named, with the place.
 
+pub(crate) mod archive;
 mod clients;
 mod fold;
 mod log;
@@ -27,6 +28,7 @@ pub(crate) const RULES: &[(&str, &str)] = &[
     ("commands", "each command's events stand together in one stream, and are known under its id"),
     ("digests", "each event's digest is that of its bytes"),
     ("roots", "each signed checkpoint is of the tree over the digests, and its signature is good"),
+    ("archives", "what has left the database is in the archive, whole, as it was written, and nowhere else"),
     ("chains", "each event's chain hashes its digest onto the one before"),
     ("acknowledged", "what a client was told is in the log, where it was told"),
     ("once", "a request has the events of one command, however often it was sent"),
@@ -85,6 +87,7 @@ pub(crate) enum Bus {
 /// Everything that is wrong.
 pub(crate) fn judge(picture: &Picture, noted: &Noted, bus: Bus) -> Vec<Finding> {
     let mut findings = Findings::default();
+    archive::judge(picture, &mut findings);
     log::judge(picture, &mut findings);
     clients::requests(picture, noted, &mut findings);
     clients::boards(picture, noted, &mut findings);

@@ -1,11 +1,14 @@
 //! What the database holds, read by SQL of our own once everything is at rest.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, Row as _};
 use uuid::Uuid;
+
+use super::archive::Archived;
 
 /// An event of the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,8 +66,9 @@ impl Event {
 /// All of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Picture {
-    /// In the order of partition and position.
+    /// Those of the database and of the archive, in the order of partition and position.
     pub(crate) events: Vec<Event>,
+    pub(crate) archives: Vec<Archived>,
     /// `log.streams`, `log.commands` and `log.consumers`, as JSON.
     pub(crate) streams: Vec<Value>,
     pub(crate) commands: Vec<Value>,
@@ -88,14 +92,19 @@ const EVENTS: &str = "SELECT (to_jsonb(e) || jsonb_build_object('payload', e.pay
 const WAITING: [&str; 3] = ["work.outgoing", "work.jobs", "log.parked"];
 
 impl Picture {
-    /// Reads it, in one snapshot.
-    pub(crate) async fn take(database: &str) -> Result<Self, sqlx::Error> {
+    /// Reads it, in one snapshot, and the files below `archive`.
+    pub(crate) async fn take(database: &str, archive: &Path) -> Result<Self, sqlx::Error> {
         let mut connection = PgConnection::connect(database).await?;
         let conn = &mut connection;
         sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL timezone = 'UTC'")
             .execute(&mut *conn)
             .await?;
-        let events = json(conn, EVENTS).await?;
+        let archives = archives(conn, archive).await?;
+        let mut events: Vec<Event> = archives.iter().filter_map(|archived| archived.events().ok()).flatten().collect();
+        for event in json(conn, EVENTS).await? {
+            events.push(serde_json::from_value(event).expect("an event"));
+        }
+        events.sort_by_key(|event| (event.partition, event.position));
         let mut tables = BTreeMap::new();
         for (schema, table) in read_tables(conn).await? {
             let rows = json(conn, &format!("SELECT to_jsonb(t)::text FROM {schema}.{table} t")).await?;
@@ -111,7 +120,8 @@ impl Picture {
             }
         }
         let picture = Self {
-            events: events.into_iter().map(|event| serde_json::from_value(event).expect("an event")).collect(),
+            events,
+            archives,
             streams: json(conn, "SELECT to_jsonb(s)::text FROM log.streams s").await?,
             commands: json(conn, "SELECT to_jsonb(c)::text FROM log.commands c").await?,
             checkpoints: json(conn, "SELECT to_jsonb(c)::text FROM log.checkpoints c").await?,
@@ -126,6 +136,22 @@ impl Picture {
         connection.close().await?;
         Ok(picture)
     }
+}
+
+/// The ranges that are archived, and their files. One that is not there is empty.
+pub(crate) async fn archives(conn: &mut PgConnection, folder: &Path) -> Result<Vec<Archived>, sqlx::Error> {
+    let rows = json(
+        conn,
+        "SELECT (to_jsonb(r) || jsonb_build_object('left', \
+             to_regclass(format('log.events_%s_%s', partition, first)) IS NOT NULL))::text \
+         FROM log.ranges r WHERE state = 'archived' ORDER BY partition, first",
+    )
+    .await?;
+    let read = |row: Value| {
+        let path = folder.join(row["archive"].as_str().unwrap_or_default());
+        Archived { row, file: std::fs::read(path).unwrap_or_default() }
+    };
+    Ok(rows.into_iter().map(read).collect())
 }
 
 async fn json(conn: &mut PgConnection, sql: &str) -> Result<Vec<Value>, sqlx::Error> {

@@ -57,6 +57,13 @@ const DAMAGES: &[(&str, &str, Damage)] = &[
         picture.checkpoints[0]["note"] = json!(note.replacen('\n', "x\n", 1));
     }),
     ("roots", "there is no checkpoint", |picture, _| picture.checkpoints.clear()),
+    ("archives", "a byte of a file was changed", |picture, _| {
+        let file = &mut picture.archives.last_mut().expect("an archived range").file;
+        let middle = file.len() / 4;
+        file[middle] ^= 1;
+    }),
+    ("archives", "a file is gone", |picture, _| picture.archives[0].file.clear()),
+    ("archives", "a range is in both places", |picture, _| picture.archives[0].row["left"] = json!(true)),
     ("chains", "two events were swapped", |picture, _| {
         let first = picture.events[0].chain.clone();
         picture.events.last_mut().expect("events").chain = first;
