@@ -10,7 +10,7 @@ use domain::TenantId;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Api;
+use super::Shared;
 use super::values::Members;
 use crate::vault::Vault;
 use crate::{Caller, Request};
@@ -20,17 +20,17 @@ pub(super) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Characters of our own error texts that a client gets to see: they may quote what it sent.
 const MAX_DETAIL: usize = 300;
 
-impl FromRef<Api> for Verifier {
-    fn from_ref(api: &Api) -> Self {
+impl FromRef<Shared> for Verifier {
+    fn from_ref(api: &Shared) -> Self {
         api.verifier.clone()
     }
 }
 
 /// Who acts in a tenant of its own.
-impl FromRequestParts<Api> for Caller {
+impl FromRequestParts<Shared> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Problem> {
         let access::Caller { tenant, actor, role } = access::Caller::from_request_parts(parts, api).await?;
         match (role, tenant) {
             (Role::Owner, Some(tenant)) => Ok(Self { tenant, actor, role }),
@@ -52,10 +52,10 @@ pub(super) fn on_tenant(caller: access::Caller, tenant: TenantId) -> Result<Call
 /// The ids in the path. A malformed one names nothing.
 pub(super) struct Ids<T>(pub(super) T);
 
-impl<T: DeserializeOwned + Send> FromRequestParts<Api> for Ids<T> {
+impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for Ids<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, Problem> {
         Path::from_request_parts(parts, api).await.map(|Path(ids)| Self(ids)).map_err(|_| Problem::not_found())
     }
 }
@@ -98,10 +98,10 @@ impl Envelope {
     }
 }
 
-impl<T: DeserializeOwned> FromRequest<Api> for Asked<T> {
+impl<T: DeserializeOwned> FromRequest<Shared> for Asked<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: axum::extract::Request, api: &Api) -> Result<Self, Problem> {
+    async fn from_request(request: axum::extract::Request, api: &Shared) -> Result<Self, Problem> {
         let (method, uri, headers) = (request.method().clone(), request.uri().clone(), request.headers().clone());
         let key = idempotency_key(&headers)?;
         let expected_version = if_match(&headers)?;

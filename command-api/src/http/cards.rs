@@ -10,17 +10,17 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
 use super::answer::{Answered, Done, Outcome};
 use super::asked::{Asked, Ids};
 use super::values::Nothing;
+use super::{Api, Shared};
 use crate::order::{CardChange, CardOrder, Place};
 use crate::{Caller, Order};
 
 /// The project and the card.
 type OnBoard = (ProjectId, CardId);
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(create))
         .routes(routes!(edit))
@@ -54,7 +54,7 @@ struct CreateCard {
 #[utoipa::path(post, path = "/projects/{project}/cards", operation_id = "createCard", tag = "cards",
     request_body = CreateCard, responses((status = CREATED, description = "The card is on the board.", body = Outcome)))]
 async fn create(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(project): Ids<ProjectId>,
     asked: Asked<CreateCard>,
@@ -85,7 +85,7 @@ struct EditCard {
 /// Change a card's title or description
 #[utoipa::path(patch, path = "/projects/{project}/cards/{card}", operation_id = "editCard", tag = "cards",
     request_body = EditCard, responses((status = OK, description = "The card says this.", body = Outcome)))]
-async fn edit(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<EditCard>) -> Answered {
+async fn edit(State(api): State<Shared>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<EditCard>) -> Answered {
     let title = asked.body.title.as_deref().map(Title::new).transpose()?;
     let description = asked.body.description.as_deref().map(|text| Text::new("description", text)).transpose()?;
     change(&api, &caller, card, asked, CardChange::Edit { title, description }).await
@@ -110,7 +110,7 @@ struct MoveCard {
 #[utoipa::path(post, path = "/projects/{project}/cards/{card}/move", operation_id = "moveCard", tag = "cards",
     request_body = MoveCard, responses((status = OK, description = "The card is there.", body = Outcome)))]
 async fn move_card(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(card): Ids<OnBoard>,
     asked: Asked<MoveCard>,
@@ -136,7 +136,7 @@ struct RankCard {
 /// Give a card another place in its lane
 #[utoipa::path(post, path = "/projects/{project}/cards/{card}/rank", operation_id = "rankCard", tag = "cards",
     request_body = RankCard, responses((status = OK, description = "The card is there.", body = Outcome)))]
-async fn rank(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<RankCard>) -> Answered {
+async fn rank(State(api): State<Shared>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<RankCard>) -> Answered {
     let place = Place { after: asked.body.after, before: asked.body.before };
     change(&api, &caller, card, asked, CardChange::Rank { place }).await
 }
@@ -147,7 +147,7 @@ async fn rank(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, a
 #[utoipa::path(post, path = "/projects/{project}/cards/{card}/run", operation_id = "runCard", tag = "cards",
     request_body = Nothing, responses((status = ACCEPTED, description = "The run is asked for.", body = Outcome)))]
 async fn run(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids((project, card)): Ids<OnBoard>,
     asked: Asked<Nothing>,
@@ -161,7 +161,12 @@ async fn run(
 /// Take a card off the board
 #[utoipa::path(post, path = "/projects/{project}/cards/{card}/archive", operation_id = "archiveCard", tag = "cards",
     request_body = Nothing, responses((status = OK, description = "The card is off the board.", body = Outcome)))]
-async fn archive(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<Nothing>) -> Answered {
+async fn archive(
+    State(api): State<Shared>,
+    caller: Caller,
+    Ids(card): Ids<OnBoard>,
+    asked: Asked<Nothing>,
+) -> Answered {
     change(&api, &caller, card, asked, CardChange::Archive).await
 }
 
@@ -178,7 +183,12 @@ struct BlockCard {
 /// Block a card
 #[utoipa::path(post, path = "/projects/{project}/cards/{card}/block", operation_id = "blockCard", tag = "cards",
     request_body = BlockCard, responses((status = OK, description = "The card is blocked.", body = Outcome)))]
-async fn block(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<BlockCard>) -> Answered {
+async fn block(
+    State(api): State<Shared>,
+    caller: Caller,
+    Ids(card): Ids<OnBoard>,
+    asked: Asked<BlockCard>,
+) -> Answered {
     let reason = PersonalText::plain(Reason::new(&asked.body.reason)?);
     change(&api, &caller, card, asked, CardChange::Block { reason }).await
 }
@@ -186,7 +196,12 @@ async fn block(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, 
 /// Unblock a card
 #[utoipa::path(post, path = "/projects/{project}/cards/{card}/unblock", operation_id = "unblockCard", tag = "cards",
     request_body = Nothing, responses((status = OK, description = "The card is not blocked.", body = Outcome)))]
-async fn unblock(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<Nothing>) -> Answered {
+async fn unblock(
+    State(api): State<Shared>,
+    caller: Caller,
+    Ids(card): Ids<OnBoard>,
+    asked: Asked<Nothing>,
+) -> Answered {
     change(&api, &caller, card, asked, CardChange::Unblock).await
 }
 
@@ -206,7 +221,12 @@ struct Comment {
 /// Comment on a card
 #[utoipa::path(post, path = "/projects/{project}/cards/{card}/comments", operation_id = "commentCard", tag = "cards",
     request_body = Comment, responses((status = OK, description = "The comment is on the card.", body = Outcome)))]
-async fn comment(State(api): State<Api>, caller: Caller, Ids(card): Ids<OnBoard>, asked: Asked<Comment>) -> Answered {
+async fn comment(
+    State(api): State<Shared>,
+    caller: Caller,
+    Ids(card): Ids<OnBoard>,
+    asked: Asked<Comment>,
+) -> Answered {
     let text = PersonalText::plain(Text::not_blank("text", &asked.body.text)?);
     let about = asked.body.about;
     change(&api, &caller, card, asked, CardChange::Comment { text, about }).await
@@ -233,7 +253,7 @@ struct Agent {
 #[utoipa::path(put, path = "/projects/{project}/cards/{card}/agent", operation_id = "assignAgent", tag = "cards",
     request_body = Agent, responses((status = OK, description = "The agent will run the card.", body = Outcome)))]
 async fn assign_agent(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(card): Ids<OnBoard>,
     asked: Asked<Agent>,
@@ -252,7 +272,7 @@ async fn assign_agent(
 #[utoipa::path(delete, path = "/projects/{project}/cards/{card}/agent", operation_id = "unassignAgent", tag = "cards",
     responses((status = OK, description = "No agent is assigned.", body = Outcome)))]
 async fn unassign_agent(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(card): Ids<OnBoard>,
     asked: Asked<Nothing>,
@@ -264,7 +284,7 @@ async fn unassign_agent(
 #[utoipa::path(put, path = "/projects/{project}/cards/{card}/dependencies/{on}", operation_id = "addDependency",
     tag = "cards", responses((status = OK, description = "The card waits for the other.", body = Outcome)))]
 async fn add_dependency(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids((project, card, on)): Ids<(ProjectId, CardId, CardId)>,
     asked: Asked<Nothing>,
@@ -276,7 +296,7 @@ async fn add_dependency(
 #[utoipa::path(delete, path = "/projects/{project}/cards/{card}/dependencies/{on}", operation_id = "removeDependency",
     tag = "cards", responses((status = OK, description = "The card does not wait for the other.", body = Outcome)))]
 async fn remove_dependency(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids((project, card, on)): Ids<(ProjectId, CardId, CardId)>,
     asked: Asked<Nothing>,

@@ -16,6 +16,7 @@ mod tenants;
 mod values;
 mod workspaces;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use access::{Problem, Verifier};
@@ -27,8 +28,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::vault::Vault;
 use crate::{Answer, Caller, Dispatcher, Order, RepositoryProbe, Request};
 
-/// What the handlers work with. Cheap to clone.
-#[derive(Clone)]
+/// What the handlers work with.
 pub struct Api {
     /// Carries orders out.
     pub dispatcher: Dispatcher,
@@ -42,13 +42,25 @@ pub struct Api {
     pub max_body_bytes: usize,
 }
 
+/// It, as each request gets it: by one count, where a copy of all its parts would take many.
+#[derive(Clone)]
+struct Shared(Arc<Api>);
+
+impl Deref for Shared {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.0
+    }
+}
+
 impl Api {
     async fn send(&self, caller: &Caller, request: Request, order: Order) -> Result<Answer, Problem> {
         Ok(Box::pin(self.dispatcher.dispatch(caller, request, order)).await?)
     }
 }
 
-fn resources() -> OpenApiRouter<Api> {
+fn resources() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .merge(tenants::routes())
         .merge(workspaces::routes())
@@ -69,10 +81,10 @@ pub fn router(api: Api) -> Router {
             let detail = "this path does not take this method; the `Allow` header names those it takes";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
         });
-    Router::new().nest("/v1", resources).with_state(api)
+    Router::new().nest("/v1", resources).with_state(Shared(Arc::new(api)))
 }
 
 /// The contract of [`router`]: `OpenAPI` 3.1, with every path, header, answer and refusal.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    contract::complete(OpenApiRouter::<Api>::new().nest("/v1", resources()).into_openapi())
+    contract::complete(OpenApiRouter::<Shared>::new().nest("/v1", resources()).into_openapi())
 }

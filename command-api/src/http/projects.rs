@@ -14,12 +14,12 @@ use utoipa_axum::routes;
 use super::answer::{Answered, Done, Outcome};
 use super::asked::{Asked, Ids};
 use super::values::{LaneBody, Members, ModelBody, Named, Nothing, PolicyBody, lanes, secret};
-use super::{Api, probe};
+use super::{Api, Shared, probe};
 use crate::order::{ProjectChange, ProjectOrder};
 use crate::{Caller, DispatchError, Order, Request};
 use access::Problem;
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(create))
         .routes(routes!(rename))
@@ -114,7 +114,7 @@ struct CreateProject {
 /// Create a project on a repository
 #[utoipa::path(post, path = "/projects", operation_id = "createProject", tag = "projects", request_body = CreateProject,
     responses((status = CREATED, description = "The project exists.", body = Outcome)))]
-async fn create(State(api): State<Api>, caller: Caller, asked: Asked<CreateProject>) -> Answered {
+async fn create(State(api): State<Shared>, caller: Caller, asked: Asked<CreateProject>) -> Answered {
     let body = asked.body;
     let name = Name::new(&body.name)?;
     let wanted = body.repository.0.checked()?;
@@ -136,7 +136,12 @@ async fn create(State(api): State<Api>, caller: Caller, asked: Asked<CreateProje
 /// Rename a project
 #[utoipa::path(patch, path = "/projects/{project}", operation_id = "renameProject", tag = "projects",
     request_body = Named, responses((status = OK, description = "The project has this name.", body = Outcome)))]
-async fn rename(State(api): State<Api>, caller: Caller, Ids(project): Ids<ProjectId>, asked: Asked<Named>) -> Answered {
+async fn rename(
+    State(api): State<Shared>,
+    caller: Caller,
+    Ids(project): Ids<ProjectId>,
+    asked: Asked<Named>,
+) -> Answered {
     let name = Name::new(&asked.body.name)?;
     change(&api, &caller, project, asked.envelope.request(&caller), ProjectChange::Rename { name }).await
 }
@@ -146,7 +151,7 @@ async fn rename(State(api): State<Api>, caller: Caller, Ids(project): Ids<Projec
     request_body = RepositoryBody,
     responses((status = OK, description = "The project's code lives there.", body = Outcome)))]
 async fn connect_repository(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(project): Ids<ProjectId>,
     asked: Asked<RepositoryBody>,
@@ -186,7 +191,7 @@ struct LanesBody {
 #[utoipa::path(put, path = "/projects/{project}/lanes", operation_id = "configureLanes", tag = "projects",
     request_body = LanesBody, responses((status = OK, description = "The board has these lanes.", body = Outcome)))]
 async fn configure_lanes(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(project): Ids<ProjectId>,
     asked: Asked<LanesBody>,
@@ -201,7 +206,7 @@ async fn configure_lanes(
 #[utoipa::path(put, path = "/projects/{project}/policy", operation_id = "setPolicy", tag = "projects",
     request_body = PolicyBody, responses((status = OK, description = "The bounds hold for new runs.", body = Outcome)))]
 async fn set_policy(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(project): Ids<ProjectId>,
     asked: Asked<PolicyBody>,
@@ -214,7 +219,7 @@ async fn set_policy(
 #[utoipa::path(put, path = "/projects/{project}/model", operation_id = "chooseModel", tag = "projects",
     request_body = ModelBody, responses((status = OK, description = "New runs use this model.", body = Outcome)))]
 async fn choose_model(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(project): Ids<ProjectId>,
     asked: Asked<ModelBody>,
@@ -227,7 +232,7 @@ async fn choose_model(
 #[utoipa::path(post, path = "/projects/{project}/archive", operation_id = "archiveProject", tag = "projects",
     request_body = Nothing, responses((status = OK, description = "The project takes no more work.", body = Outcome)))]
 async fn archive(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(project): Ids<ProjectId>,
     asked: Asked<Nothing>,

@@ -11,14 +11,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
 use super::answer::{Answered, Done, Outcome};
 use super::asked::{Asked, Ids};
 use super::values::{Nothing, nullable, provider_kind, secret};
+use super::{Api, Shared};
 use crate::order::{ProviderChange, ProviderOrder};
 use crate::{Caller, Order, Request};
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(register))
         .routes(routes!(configure))
@@ -53,7 +53,7 @@ struct RegisterProvider {
 /// Register a provider
 #[utoipa::path(post, path = "/providers", operation_id = "registerProvider", tag = "providers", request_body = RegisterProvider,
     responses((status = CREATED, description = "The provider exists and is enabled.", body = Outcome)))]
-async fn register(State(api): State<Api>, caller: Caller, asked: Asked<RegisterProvider>) -> Answered {
+async fn register(State(api): State<Shared>, caller: Caller, asked: Asked<RegisterProvider>) -> Answered {
     let body = asked.body;
     let settings = ProviderSettings {
         name: Name::new(&body.name)?,
@@ -89,7 +89,7 @@ struct ConfigureProvider {
 #[utoipa::path(patch, path = "/providers/{provider}", operation_id = "configureProvider", tag = "providers",
     request_body = ConfigureProvider, responses((status = OK, description = "The provider has these settings.", body = Outcome)))]
 async fn configure(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(provider): Ids<ProviderId>,
     asked: Asked<ConfigureProvider>,
@@ -118,7 +118,7 @@ struct RotateKey {
 #[utoipa::path(post, path = "/providers/{provider}/rotate-key", operation_id = "rotateProviderKey", tag = "providers",
     request_body = RotateKey, responses((status = OK, description = "The provider uses this key.", body = Outcome)))]
 async fn rotate_key(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(provider): Ids<ProviderId>,
     asked: Asked<RotateKey>,
@@ -132,7 +132,7 @@ async fn rotate_key(
 #[utoipa::path(post, path = "/providers/{provider}/enable", operation_id = "enableProvider", tag = "providers",
     request_body = Nothing, responses((status = OK, description = "The provider is enabled.", body = Outcome)))]
 async fn enable(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(provider): Ids<ProviderId>,
     asked: Asked<Nothing>,
@@ -145,7 +145,7 @@ async fn enable(
 #[utoipa::path(post, path = "/providers/{provider}/disable", operation_id = "disableProvider", tag = "providers",
     request_body = Nothing, responses((status = OK, description = "The provider is disabled.", body = Outcome)))]
 async fn disable(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(provider): Ids<ProviderId>,
     asked: Asked<Nothing>,

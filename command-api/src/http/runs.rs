@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
+use super::Shared;
 use super::answer::{Answered, Done, Outcome};
 use super::asked::{Asked, Ids};
 use crate::{Caller, Order};
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(cancel))
 }
 
@@ -32,7 +32,7 @@ struct CancelRun {
 /// Stop a run
 #[utoipa::path(post, path = "/runs/{run}/cancel", operation_id = "cancelRun", tag = "runs", request_body = CancelRun,
     responses((status = OK, description = "The run is cancelled.", body = Outcome)))]
-async fn cancel(State(api): State<Api>, caller: Caller, Ids(run): Ids<RunId>, asked: Asked<CancelRun>) -> Answered {
+async fn cancel(State(api): State<Shared>, caller: Caller, Ids(run): Ids<RunId>, asked: Asked<CancelRun>) -> Answered {
     let reason = asked.body.reason.map(|reason| Reason::new(&reason).map(PersonalText::plain)).transpose()?;
     let order = Order::Run { run, command: RunCommand::Cancel { reason } };
     let request = asked.envelope.request(&caller);

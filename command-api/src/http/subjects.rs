@@ -10,13 +10,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
+use super::Shared;
 use super::answer::{Answered, Done, Outcome};
 use super::asked::{Asked, Ids, on_tenant};
 use crate::Order;
 use crate::order::SubjectOrder;
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(erase))
 }
 
@@ -37,7 +37,7 @@ struct EraseSubject {
 #[utoipa::path(post, path = "/subjects/{subject}/erase", operation_id = "eraseSubject", tag = "subjects",
     request_body = EraseSubject, responses((status = OK, description = "The subject is erased.", body = Outcome)))]
 async fn erase(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: access::Caller,
     Ids(subject): Ids<SubjectId>,
     asked: Asked<EraseSubject>,

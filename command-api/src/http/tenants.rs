@@ -9,14 +9,14 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
 use super::answer::{Answered, Done, Outcome};
 use super::asked::{Asked, Ids, on_tenant};
 use super::values::{Named, Nothing};
+use super::{Api, Shared};
 use crate::order::TenantOrder;
 use crate::{Caller, Order};
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(create))
         .routes(routes!(rename))
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 /// For operators.
 #[utoipa::path(post, path = "/tenants", operation_id = "createTenant", tag = "tenants", request_body = Named,
     responses((status = CREATED, description = "The tenant exists.", body = Outcome)))]
-async fn create(State(api): State<Api>, caller: access::Caller, asked: Asked<Named>) -> Answered {
+async fn create(State(api): State<Shared>, caller: access::Caller, asked: Asked<Named>) -> Answered {
     // A key of before operators had pseudonyms names the tenant that it made then.
     if let Some(request) = asked.envelope.once_keyed(&caller.actor) {
         let creator = Caller { tenant: request.tenant(), actor: caller.actor.clone(), role: caller.role };
@@ -49,7 +49,7 @@ async fn create(State(api): State<Api>, caller: access::Caller, asked: Asked<Nam
 #[utoipa::path(patch, path = "/tenants/{tenant}", operation_id = "renameTenant", tag = "tenants", request_body = Named,
     responses((status = OK, description = "The tenant has this name.", body = Outcome)))]
 async fn rename(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: access::Caller,
     Ids(tenant): Ids<TenantId>,
     asked: Asked<Named>,
@@ -75,7 +75,7 @@ struct SuspendTenant {
 #[utoipa::path(post, path = "/tenants/{tenant}/suspend", operation_id = "suspendTenant", tag = "tenants",
     request_body = SuspendTenant, responses((status = OK, description = "The tenant is suspended.", body = Outcome)))]
 async fn suspend(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: access::Caller,
     Ids(tenant): Ids<TenantId>,
     asked: Asked<SuspendTenant>,
@@ -91,7 +91,7 @@ async fn suspend(
 #[utoipa::path(post, path = "/tenants/{tenant}/resume", operation_id = "resumeTenant", tag = "tenants",
     request_body = Nothing, responses((status = OK, description = "The tenant is active.", body = Outcome)))]
 async fn resume(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: access::Caller,
     Ids(tenant): Ids<TenantId>,
     asked: Asked<Nothing>,

@@ -7,21 +7,21 @@ use domain::value::Name;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Api;
 use super::answer::{Answered, Done, Outcome};
 use super::asked::{Asked, Ids};
 use super::values::{Named, Nothing};
+use super::{Api, Shared};
 use crate::order::{WorkspaceChange, WorkspaceOrder};
 use crate::{Caller, Order};
 
-pub(super) fn routes() -> OpenApiRouter<Api> {
+pub(super) fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(create)).routes(routes!(rename)).routes(routes!(archive))
 }
 
 /// Create a workspace
 #[utoipa::path(post, path = "/workspaces", operation_id = "createWorkspace", tag = "workspaces", request_body = Named,
     responses((status = CREATED, description = "The workspace exists.", body = Outcome)))]
-async fn create(State(api): State<Api>, caller: Caller, asked: Asked<Named>) -> Answered {
+async fn create(State(api): State<Shared>, caller: Caller, asked: Asked<Named>) -> Answered {
     let order = Order::Workspace(WorkspaceOrder::Create { name: Name::new(&asked.body.name)? });
     let request = asked.envelope.request(&caller);
     let answer = api.send(&caller, request, order).await?;
@@ -32,7 +32,7 @@ async fn create(State(api): State<Api>, caller: Caller, asked: Asked<Named>) -> 
 #[utoipa::path(patch, path = "/workspaces/{workspace}", operation_id = "renameWorkspace", tag = "workspaces",
     request_body = Named, responses((status = OK, description = "The workspace has this name.", body = Outcome)))]
 async fn rename(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(workspace): Ids<WorkspaceId>,
     asked: Asked<Named>,
@@ -47,7 +47,7 @@ async fn rename(
 #[utoipa::path(post, path = "/workspaces/{workspace}/archive", operation_id = "archiveWorkspace", tag = "workspaces",
     request_body = Nothing, responses((status = OK, description = "The workspace is archived.", body = Outcome)))]
 async fn archive(
-    State(api): State<Api>,
+    State(api): State<Shared>,
     caller: Caller,
     Ids(workspace): Ids<WorkspaceId>,
     asked: Asked<Nothing>,
