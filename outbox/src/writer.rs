@@ -17,7 +17,7 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep};
 
-use self::lanes::{Lanes, Waiting};
+use self::lanes::{Lanes, MAX_GROUP, Waiting};
 use self::statement::Answer;
 use crate::append::Sealed;
 use crate::{Append, Appended, LogError, Verdict, crash};
@@ -25,6 +25,8 @@ use crate::{Append, Appended, LogError, Verdict, crash};
 /// How long a statement may take before its connection counts as lost. The server gives up first.
 const PATIENCE: Duration = Duration::from_secs(20);
 const SERVER_PATIENCE: &str = "15s";
+/// How often in turn nothing more came in until the next group is taken.
+const QUIET: usize = 2;
 
 /// The way to the writer task of one partition. The task ends when this is dropped.
 #[derive(Debug)]
@@ -86,9 +88,20 @@ impl Task {
             let several = group.len() > 1;
             self.write(group).await;
             if several {
-                // Whoever was answered and has more to say says it now, and is not one group late.
-                tokio::task::yield_now().await;
+                self.gather().await;
             }
+        }
+    }
+
+    /// Lets those who were answered say what more they have, for as long as more comes in: a group costs as much as several
+    /// appends, so that whoever is one group late costs everybody.
+    async fn gather(&self) {
+        let (mut waiting, mut quiet) = (self.lanes.waiting(), 0);
+        while quiet < QUIET && waiting < MAX_GROUP {
+            tokio::task::yield_now().await;
+            let now = self.lanes.waiting();
+            quiet = if now > waiting { 0 } else { quiet + 1 };
+            waiting = now;
         }
     }
 

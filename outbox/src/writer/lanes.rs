@@ -15,7 +15,7 @@ use crate::append::Sealed;
 use crate::{LogError, Verdict};
 
 /// Appends that one statement takes at most.
-const MAX_GROUP: usize = 512;
+pub(super) const MAX_GROUP: usize = 512;
 /// Bytes of events that one statement takes, about; a single append may be larger.
 const MAX_GROUP_BYTES: usize = 4 << 20;
 /// Appends of one tenant that may be under way before its callers have to wait.
@@ -44,6 +44,8 @@ struct State {
     lanes: HashMap<TenantId, Lane>,
     /// Tenants with something that waits; the first is next.
     turns: VecDeque<TenantId>,
+    /// Appends that wait, in all lanes.
+    waiting: usize,
     closed: bool,
 }
 
@@ -86,14 +88,18 @@ impl Lanes {
 
     fn push(&self, tenant: TenantId, waiting: Waiting) -> Result<(), LogError> {
         let mut state = self.state();
-        let State { lanes, turns, closed } = &mut *state;
+        let State { lanes, turns, waiting: all, closed } = &mut *state;
         let Some(lane) = lanes.get_mut(&tenant).filter(|_| !*closed) else { return Err(LogError::Stopped) };
         if lane.waiting.is_empty() {
             turns.push_back(tenant);
         }
         lane.waiting.push_back(waiting);
+        *all += 1;
+        let first = *all == 1;
         drop(state);
-        self.arrived.notify_one();
+        if first {
+            self.arrived.notify_one();
+        }
         Ok(())
     }
 
@@ -115,6 +121,11 @@ impl Lanes {
         }
     }
 
+    /// How many appends wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting
+    }
+
     /// Nothing more comes in; what waits can still be taken.
     pub(super) fn close(&self) {
         self.state().closed = true;
@@ -127,6 +138,7 @@ impl Lanes {
         self.close();
         let mut state = self.state();
         state.turns.clear();
+        state.waiting = 0;
         for lane in state.lanes.values_mut() {
             lane.room.close();
             lane.waiting.clear();
@@ -170,6 +182,7 @@ impl State {
             }
             left.into_iter().rev().for_each(|waiting| lane.waiting.push_front(waiting));
         }
+        self.waiting -= group.appends.len();
         group.appends
     }
 }
