@@ -1,4 +1,5 @@
-//! Who listens meanwhile: clients of boards over GraphQL, and a stranger who reads the stream with the stock client.
+//! Who listens meanwhile: clients of boards over GraphQL, a stranger who reads the stream with the stock client, and one who
+//! reads `GET /v1/events`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,13 @@ use schemas::subject;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use crate::checker::place_of;
 use crate::records::{Frame, Records};
 
 /// The stranger who listens to the stream all the time.
 pub(crate) const STREAM: &str = "stream";
+/// The reader of `GET /v1/events`. It never begins anew: it goes on where it was, whatever befell the bus.
+pub(crate) const EVENTS: &str = "events";
 /// The one who comes when all is over.
 pub(crate) const NEWCOMER: &str = "newcomer";
 /// Before trying again after a failure.
@@ -38,6 +42,39 @@ impl Listeners {
                 if let Ok(mut frames) = client.subscribe(BOARD, variables).await {
                     while let Some(Ok(frame)) = frames.next().await {
                         records.frame(&project, read_frame(&frame["boardChanged"]));
+                    }
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        });
+    }
+
+    /// Reads the log as server-sent events, resuming by `Last-Event-ID`.
+    pub(crate) fn events(&mut self, port: u16, token: String, records: &Arc<Records>) {
+        let (url, records) = (format!("http://127.0.0.1:{port}/v1/events?partition=0"), Arc::clone(records));
+        self.0.spawn(async move {
+            #[expect(clippy::disallowed_methods, reason = "a client of its own")]
+            let client = reqwest::Client::new();
+            let mut last = String::new();
+            loop {
+                let asked = client.get(&url).bearer_auth(&token).header("last-event-id", &last).send().await;
+                if let Ok(answer) = asked.and_then(reqwest::Response::error_for_status) {
+                    let mut chunks = answer.bytes_stream();
+                    let mut begun = Vec::new();
+                    while let Some(Ok(chunk)) = chunks.next().await {
+                        begun.extend_from_slice(&chunk);
+                        while let Some(end) = begun.windows(2).position(|bytes| bytes == b"\n\n") {
+                            let frame: Vec<u8> = begun.drain(..end + 2).collect();
+                            let frame = String::from_utf8(frame).expect("UTF-8");
+                            let field = |name| frame.lines().find_map(|line| line.strip_prefix(name));
+                            if let Some(id) = field("id: ") {
+                                id.clone_into(&mut last);
+                            }
+                            if field("data: ").is_some() {
+                                let (partition, position) = place_of(&last).expect("an event's id is its place");
+                                records.saw(EVENTS, partition, position);
+                            }
+                        }
                     }
                 }
                 tokio::time::sleep(AGAIN).await;

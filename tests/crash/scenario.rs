@@ -13,7 +13,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::checker::archive::Archived;
 use crate::checker::picture::{Picture, archives};
 use crate::checker::{self, Bus, Finding};
-use crate::listen::{self, Listeners, STREAM};
+use crate::listen::{self, EVENTS, Listeners, STREAM};
 use crate::load::{self, Load};
 use crate::records::Noted;
 use crate::world::{ALL, LOOK, PATIENCE, Start, World, free_port};
@@ -133,6 +133,7 @@ impl Stage {
         let mut load = Load::set_up(&world, port, 2, seed).await;
         let mut listeners = Listeners::default();
         listeners.stream(&world.bus, &load.records);
+        listeners.events(queries, world.token(None), &load.records);
         for tenant in &load.tenants {
             listeners.board(world.client(queries, Some(tenant.id)), &tenant.project, &load.records);
         }
@@ -269,8 +270,10 @@ impl Stage {
         let records = &self.load.records;
         let heads: Vec<(i32, i64)> =
             sqlx::query_as("SELECT partition, position FROM log.clock").fetch_all(&mut *connection).await?;
-        if heads.iter().any(|(partition, head)| records.highest(STREAM, *partition) < *head) {
-            return Ok(false);
+        for listener in [STREAM, EVENTS] {
+            if heads.iter().any(|(partition, head)| records.highest(listener, *partition) < *head) {
+                return Ok(false);
+            }
         }
         for tenant in &self.load.tenants {
             let last = "SELECT max(position) FROM log.streams WHERE tenant = $1 AND type = 'card'";

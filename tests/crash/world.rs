@@ -259,9 +259,13 @@ impl World {
 
     /// A client of the process on `port`: an operator, or the owner of a tenant.
     pub(crate) fn client(&self, port: u16, tenant: Option<TenantId>) -> Client {
+        Client::new(&format!("http://127.0.0.1:{port}"), &self.token(tenant))
+    }
+
+    /// A token of an operator, or of the owner of a tenant.
+    pub(crate) fn token(&self, tenant: Option<TenantId>) -> String {
         let role = if tenant.is_some() { Role::Owner } else { Role::Operator };
-        let token = tokens::mint(&self.config(), tenant, role, "crash", 2).expect("a token");
-        Client::new(&format!("http://127.0.0.1:{port}"), &token)
+        tokens::mint(&self.config(), tenant, role, "crash", 2).expect("a token")
     }
 
     /// Waits until the process on `port` is ready.

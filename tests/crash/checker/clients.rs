@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::picture::{Event, Picture};
 use super::{Bus, Findings};
-use crate::listen::NEWCOMER;
+use crate::listen::{EVENTS, NEWCOMER};
 use crate::records::{Answered, Frame, Noted, Seen, Sent};
 
 /// What each kind of request may lead to, and whether it must when it is carried out.
@@ -160,16 +160,18 @@ fn board(project: &str, frames: &[Frame], picture: &Picture, findings: &mut Find
 
 pub(super) fn listeners(picture: &Picture, noted: &Noted, bus: Bus, findings: &mut Findings) {
     for (listener, runs) in &noted.listeners {
+        let kept = bus == Bus::Kept || *listener == EVENTS;
         for (number, seen) in runs.iter().enumerate() {
             let name = format!("{listener} {}", number + 1);
             // Only the last one has seen the end.
             let complete = number + 1 == runs.len();
-            listener_saw(&name, seen, picture, complete, bus == Bus::Kept, findings);
+            listener_saw(&name, seen, picture, complete, kept, findings);
         }
-        findings.check("stream", bus == Bus::Lost || runs.len() <= 1, || format!("{listener} had to begin anew"));
+        findings.check("stream", !kept || runs.len() <= 1, || format!("{listener} had to begin anew"));
     }
-    findings
-        .check("stream", noted.listeners.contains_key(NEWCOMER), || "nobody has read the stream at the end".to_owned());
+    for listener in [EVENTS, NEWCOMER] {
+        findings.check("stream", noted.listeners.contains_key(listener), || format!("{listener} has read nothing"));
+    }
 }
 
 fn listener_saw(name: &str, seen: &Seen, picture: &Picture, complete: bool, ordered: bool, findings: &mut Findings) {

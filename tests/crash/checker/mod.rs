@@ -42,7 +42,7 @@ pub(crate) const RULES: &[(&str, &str)] = &[
     ("runs", "every run has one end, and its card knows it"),
     ("environments", "every environment has ended"),
     ("boards", "a board's subscriber saw every change once and in order, and knows the last of each card"),
-    ("stream", "the stream's subscribers saw every event once and in order"),
+    ("stream", "who reads the stream, or `/v1/events`, saw every event once and in order"),
 ];
 
 /// A rule that is broken.

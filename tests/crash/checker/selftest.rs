@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::picture::{Event, Picture};
 use super::{Bus, RULES, judge};
-use crate::listen::{NEWCOMER, STREAM};
+use crate::listen::{EVENTS, NEWCOMER, STREAM};
 use crate::records::{Answered, Noted};
 
 type Damage = fn(&mut Picture, &mut Noted);
@@ -139,6 +139,10 @@ const DAMAGES: &[(&str, &str, Damage)] = &[
         let seen = noted.listeners.get_mut(STREAM).and_then(|runs| runs.last_mut()).expect("a listener");
         let twice = seen[seen.len() / 2];
         seen.push(twice);
+    }),
+    ("stream", "a reader of `/v1/events` missed an event", |_, noted| {
+        let seen = noted.listeners.get_mut(EVENTS).and_then(|runs| runs.last_mut()).expect("a reader");
+        seen.remove(seen.len() / 2);
     }),
     ("stream", "an event was never published", |_, noted| {
         let seen = noted.listeners.get_mut(NEWCOMER).and_then(|runs| runs.last_mut()).expect("a listener");

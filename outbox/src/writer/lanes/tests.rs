@@ -77,6 +77,27 @@ async fn a_flood_of_one_tenant_leaves_the_others_their_turns() {
 }
 
 #[tokio::test]
+async fn what_waits_is_counted() {
+    let lanes = Lanes::new();
+    // The third is of the first one's stream.
+    let waiting = callers(&lanes, (0..3).map(|n| append(tenant(1), n % 2, n, "{}")));
+    assert_eq!(lanes.waiting(), 3);
+    assert_eq!(group(&lanes), [(1, 0), (1, 1)]);
+    assert_eq!(lanes.waiting(), 1);
+    assert_eq!(group(&lanes), [(1, 0)]);
+    assert_eq!(lanes.waiting(), 0);
+    drop(waiting);
+    // Also after it has slept: what comes then is the first again.
+    let waiting = callers(&lanes, std::iter::once(append(tenant(1), 0, 3, "{}")));
+    assert_eq!(group(&lanes), [(1, 0)]);
+    drop(waiting);
+    let waiting = callers(&lanes, (4..6).map(|n| append(tenant(n), 0, n, "{}")));
+    lanes.abandon();
+    assert_eq!(lanes.waiting(), 0);
+    drop(waiting);
+}
+
+#[tokio::test]
 async fn what_waits_is_bounded_and_the_rest_waits_outside() {
     let lanes = Lanes::new();
     let flood = callers(&lanes, (0..5_000).map(|n| append(tenant(1), n, n, "{}")));
