@@ -70,7 +70,7 @@ impl Load {
             seed,
         };
         for number in 0..tenants {
-            let random = StdRng::seed_from_u64(seed ^ ((number as u64) << 40));
+            let random = StdRng::seed_from_u64(seed ^ ((number as u64 + 1) << 40));
             let mut hand = Hand { client: world.client(port, None), tenant: None, records: records.clone(), random };
             let tenant =
                 hand.must("tenant", Method::POST, "/v1/tenants", json!({ "name": format!("T{number}") })).await;
