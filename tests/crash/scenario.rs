@@ -166,8 +166,8 @@ impl Stage {
         while Instant::now() < until {
             match self.world.archive(&start).await {
                 Ok(true) => return,
-                // There was no full range that everybody is past.
-                Ok(false) => tokio::time::sleep(LOOK * 10).await,
+                // There was no full range that everybody is past; there will be.
+                Ok(false) => {}
                 Err(error) => return self.troubles.push(error),
             }
         }

@@ -3,7 +3,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
@@ -138,16 +138,10 @@ impl World {
     /// What it said, when it failed.
     pub(crate) async fn archive(&self, start: &Start<'_>) -> Result<bool, String> {
         let mut child = spawn(self.command(ARCHIVE, &["archive", "--keep", "0"], start));
-        let until = Instant::now() + PATIENCE;
-        let status = loop {
-            match child.try_wait().expect("it can be asked") {
-                Some(status) => break status,
-                None if Instant::now() > until => {
-                    child.kill().expect("it can be killed");
-                    return Err(format!("archiving does not end:\n{}", self.log(ARCHIVE)));
-                }
-                None => tokio::time::sleep(LOOK).await,
-            }
+        let Some(status) = ended(&mut child, PATIENCE).await else {
+            child.kill().expect("it can be killed");
+            child.wait().expect("it ends");
+            return Err(format!("archiving does not end:\n{}", self.log(ARCHIVE)));
         };
         match status.signal() {
             Some(9) => Ok(true),
@@ -191,16 +185,10 @@ impl World {
 
     /// Waits until the process has been killed: `true` in time. One that ends otherwise is a finding by itself.
     pub(crate) async fn killed(&mut self, name: &str, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
-        while Instant::now() < until {
-            if let Some(status) = self.process(name).child.try_wait().expect("it can be asked") {
-                assert_eq!(status.signal(), Some(9), "{name} ended by itself, {status}:\n{}", self.log(name));
-                self.processes.retain(|process| process.name != name);
-                return true;
-            }
-            tokio::time::sleep(LOOK).await;
-        }
-        false
+        let Some(status) = ended(&mut self.process(name).child, patience).await else { return false };
+        assert_eq!(status.signal(), Some(9), "{name} ended by itself, {status}:\n{}", self.log(name));
+        self.processes.retain(|process| process.name != name);
+        true
     }
 
     /// Where a process listens.
@@ -303,6 +291,18 @@ impl World {
 fn send(pid: &str, signal: Signal) {
     let pid = pid.trim().parse().ok().and_then(Pid::from_raw).expect("a process id");
     kill_process(pid, signal).expect("it can be signalled");
+}
+
+/// How a process ended; `None` when it has not in time.
+async fn ended(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    let until = Instant::now() + patience;
+    while Instant::now() < until {
+        if let Some(status) = child.try_wait().expect("it can be asked") {
+            return Some(status);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    None
 }
 
 /// The executable under test.

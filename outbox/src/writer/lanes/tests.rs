@@ -77,7 +77,7 @@ async fn a_flood_of_one_tenant_leaves_the_others_their_turns() {
 }
 
 #[tokio::test]
-async fn what_waits_is_counted() {
+async fn what_waits_is_counted_and_the_first_wakes_the_writer() {
     let lanes = Lanes::new();
     // The third is of the first one's stream.
     let waiting = callers(&lanes, (0..3).map(|n| append(tenant(1), n % 2, n, "{}")));
@@ -87,10 +87,12 @@ async fn what_waits_is_counted() {
     assert_eq!(group(&lanes), [(1, 0)]);
     assert_eq!(lanes.waiting(), 0);
     drop(waiting);
-    // Also after it has slept: what comes then is the first again.
-    let waiting = callers(&lanes, std::iter::once(append(tenant(1), 0, 3, "{}")));
-    assert_eq!(group(&lanes), [(1, 0)]);
-    drop(waiting);
+    // The writer sleeps now; the first that comes wakes it.
+    let mut next = Box::pin(lanes.next_group());
+    assert!(next.as_mut().now_or_never().is_none());
+    let waiting = callers(&lanes, (3..5).map(|n| append(tenant(n), 0, n, "{}")));
+    assert_eq!(next.as_mut().now_or_never().flatten().map(|group| group.len()), Some(2));
+    drop((waiting, next));
     let waiting = callers(&lanes, (4..6).map(|n| append(tenant(n), 0, n, "{}")));
     lanes.abandon();
     assert_eq!(lanes.waiting(), 0);
