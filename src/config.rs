@@ -254,6 +254,13 @@ pub struct Graphql {
     pub max_depth: usize,
     /// Costliest query.
     pub max_complexity: usize,
+    /// How long one question may take.
+    #[serde(rename = "query_seconds", deserialize_with = "seconds")]
+    pub query_time: Duration,
+    /// Subscriptions of one person or program at once.
+    pub subscriptions_per_user: usize,
+    /// The list of the only operations that are run.
+    pub operations_file: Option<PathBuf>,
 }
 
 /// `[events]`
@@ -359,6 +366,8 @@ impl Config {
             ("workers.start_timeout_seconds", self.workers.start_timeout.as_secs()),
             ("graphql.max_depth", self.graphql.max_depth as u64),
             ("graphql.max_complexity", self.graphql.max_complexity as u64),
+            ("graphql.query_seconds", self.graphql.query_time.as_secs()),
+            ("graphql.subscriptions_per_user", self.graphql.subscriptions_per_user as u64),
             ("events.streams_per_tenant", self.events.streams_per_tenant as u64),
         ];
         if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {

@@ -1,7 +1,7 @@
 //! What a process does: the roles, put together and run on one address.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ pub async fn start(
             .route("/openapi.json", get(move || std::future::ready(Json(contract.clone()))));
     }
     if plays(Role::QueryApi) {
-        router = router.merge(parts.query_api(config, &stop));
+        router = router.merge(parts.query_api(config, &stop)?);
     }
     if plays(Role::Workers) {
         let workers = parts.workers(config, listener.local_addr()?)?;
@@ -314,12 +314,16 @@ impl Parts {
         Ok(command_api::router(api))
     }
 
-    fn query_api(&self, config: &Config, stop: &CancellationToken) -> Router {
+    fn query_api(&self, config: &Config, stop: &CancellationToken) -> anyhow::Result<Router> {
         let graphql = &config.graphql;
+        let operations = graphql.operations_file.as_deref().map(operations).transpose()?;
         let settings = query_api::Settings {
             graphiql: graphql.graphiql,
             max_depth: graphql.max_depth,
             max_complexity: graphql.max_complexity,
+            time: graphql.query_time,
+            subscriptions_per_user: graphql.subscriptions_per_user,
+            operations,
             events: query_api::EventSettings {
                 streams_per_tenant: config.events.streams_per_tenant,
                 ..Default::default()
@@ -328,7 +332,7 @@ impl Parts {
         };
         let (log, bus, progress) = (self.log.clone(), Some(self.bus.clone()), self.progress.clone());
         let (verifier, keys) = (self.verifier.clone(), self.vault.keys().clone());
-        query_api::router(QueryState::new(log, bus, progress, verifier, keys, &settings, stop.clone()))
+        Ok(query_api::router(QueryState::new(log, bus, progress, verifier, keys, &settings, stop.clone())))
     }
 
     fn workers(&self, config: &Config, address: SocketAddr) -> anyhow::Result<Workers> {
@@ -397,6 +401,12 @@ fn pod_executable(configured: Option<&PathBuf>) -> anyhow::Result<PathBuf> {
          environments.local.pod_executable",
         path.display()
     )
+}
+
+/// The only operations that are run.
+fn operations(file: &Path) -> anyhow::Result<query_api::Operations> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("graphql.operations_file: {}", file.display()))?;
+    query_api::Operations::parse(&text).with_context(|| format!("graphql.operations_file: {}", file.display()))
 }
 
 /// Who the workers of this data folder are in leases, in every life: so that a new one can give up what the last one held.

@@ -1,15 +1,46 @@
 //! What clients get to read when something does not work: a text, and `extensions.code`.
 
-use async_graphql::{Error, ErrorExtensions};
+use std::time::Duration;
+
+use async_graphql::{Error, ErrorExtensions, Pos, Response, ServerError};
 use outbox::LogError;
 use schemas::Cursor;
 
 /// The document cannot be read, does not fit the schema, or costs too much.
 pub(crate) const INVALID_QUERY: &str = "invalid_query";
 
+/// The answer took too long.
+pub(crate) const TIMED_OUT: &str = "timed_out";
+
 /// An error with a stable code.
 pub(crate) fn coded(code: &str, message: impl Into<String>) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("code", code))
+}
+
+/// A request that is not executed at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// Stable, such as `query_missing`.
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+}
+
+impl Refused {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+impl From<Refused> for Response {
+    fn from(refused: Refused) -> Self {
+        let error = coded(refused.code, refused.message).into_server_error(Pos::default());
+        Self::from_errors(vec![ServerError { locations: vec![], ..error }])
+    }
+}
+
+/// The answer to a question that takes longer than this.
+pub(crate) fn too_late(time: Duration) -> Response {
+    Refused::new(TIMED_OUT, format!("it took longer than {} seconds; ask for less", time.as_secs())).into()
 }
 
 /// What does not exist, or is another tenant's.

@@ -6,9 +6,10 @@
 //! holds whatever stands after the client's own cursor, and progress messages only say when to look. What belongs to
 //! another tenant looks exactly like what does not exist. Never writes.
 //!
-//! `transport` takes requests in (POST, GET, WebSocket), `guard` refuses those that cost too much, `schema` is what may
+//! `transport` takes requests in (POST, GET, WebSocket, server-sent events), `guard` refuses those that cost too much, `schema` is what may
 //! be asked, `follow` keeps subscriptions going; `events` is the stream.
 
+mod accept;
 mod clock;
 mod contract;
 mod error;
@@ -33,4 +34,4 @@ pub use events::EventSettings;
 pub use guard::MAX_DEPTH;
 pub use schema::{sdl, sdl_breaks};
 pub use state::{QueryState, Settings};
-pub use transport::router;
+pub use transport::{ManifestError, Operations, router};

@@ -9,8 +9,9 @@ use outbox::{Bus, Log};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::{EventSettings, Events};
-use crate::follow::Boards;
+use crate::follow::{Boards, Subscribers};
 use crate::schema::ApiSchema;
+use crate::transport::{Documents, Operations};
 
 /// What an operator may set.
 #[derive(Debug, Clone)]
@@ -23,6 +24,12 @@ pub struct Settings {
     pub max_depth: usize,
     /// What all fields of a request together may count.
     pub max_complexity: usize,
+    /// How long one question may take.
+    pub time: Duration,
+    /// Subscriptions that one person or program may have at once, in this process.
+    pub subscriptions_per_user: usize,
+    /// The only operations that are run; without it, all.
+    pub operations: Option<Operations>,
     /// Of the stream of events.
     pub events: EventSettings,
 }
@@ -30,8 +37,16 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         // GraphiQL's own question is 15 deep.
-        let (wait, events) = (Duration::from_secs(5), EventSettings::default());
-        Self { wait, graphiql: true, max_depth: 16, max_complexity: 10_000, events }
+        Self {
+            wait: Duration::from_secs(5),
+            graphiql: true,
+            max_depth: 16,
+            max_complexity: 10_000,
+            time: Duration::from_secs(30),
+            subscriptions_per_user: 1_000,
+            operations: None,
+            events: EventSettings::default(),
+        }
     }
 }
 
@@ -43,6 +58,9 @@ pub struct QueryState {
     pub(crate) schema: ApiSchema,
     pub(crate) keys: MasterKeys,
     pub(crate) verifier: Verifier,
+    pub(crate) documents: Documents,
+    pub(crate) subscribers: Subscribers,
+    pub(crate) time: Duration,
     pub(crate) graphiql: bool,
     pub(crate) shutdown: CancellationToken,
 }
@@ -73,6 +91,17 @@ impl QueryState {
         let reading = Reading { log, progress, boards, wait: settings.wait };
         let schema = crate::schema::build(reading.clone(), settings);
         let events = Events::new(reading.log.clone(), bus, settings.events.clone(), shutdown.clone());
-        Self { reading, events, schema, keys, verifier, graphiql: settings.graphiql, shutdown }
+        Self {
+            reading,
+            events,
+            schema,
+            keys,
+            verifier,
+            documents: Documents::new(settings.operations.clone()),
+            subscribers: Subscribers::new(settings.subscriptions_per_user),
+            time: settings.time,
+            graphiql: settings.graphiql,
+            shutdown,
+        }
     }
 }

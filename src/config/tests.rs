@@ -24,11 +24,20 @@ fn the_defaults_are_complete_and_valid() {
     assert_eq!(config.signing_key_file(), Path::new(".agentworks/keys/signing.pk8"));
     let graphql = query_api::Settings::default();
     assert_eq!((config.graphql.max_depth, config.graphql.max_complexity), (graphql.max_depth, graphql.max_complexity));
+    let given = (config.graphql.query_time, config.graphql.subscriptions_per_user);
+    assert_eq!(given, (graphql.time, graphql.subscriptions_per_user));
 }
 
 #[test]
 fn every_setting_is_documented_even_those_without_a_default() {
-    for setting in ["signing_key_file", "master_key_file", "pod_executable", "otlp_endpoint", "anthropic_api_key"] {
+    for setting in [
+        "signing_key_file",
+        "master_key_file",
+        "pod_executable",
+        "operations_file",
+        "otlp_endpoint",
+        "anthropic_api_key",
+    ] {
         assert!(DEFAULTS.contains(&format!("# {setting} = ")), "{setting}");
     }
 }

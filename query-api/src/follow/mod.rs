@@ -13,7 +13,7 @@ mod slots;
 pub(crate) use board::BoardFollower;
 pub(crate) use boards::Boards;
 pub(crate) use run::RunFollower;
-pub(crate) use slots::{Slot, Slots};
+pub(crate) use slots::{Slot, Slots, Subscribers};
 
 use outbox::progress::Reached;
 use tokio::sync::broadcast::Receiver;

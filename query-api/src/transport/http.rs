@@ -1,49 +1,31 @@
-//! One question, one answer.
+//! One question, one answer; or, for who takes `text/event-stream`, a stream of answers.
 //!
-//! Who may not ask, or asks in another way than this, gets a problem (RFC 9457); whatever GraphQL itself has to say
-//! comes as a GraphQL answer with status 200, or 400 for a document that could not be executed when the client speaks
-//! `application/graphql-response+json`.
+//! GraphQL over HTTP. Who may not ask, or asks in another way than this, gets a problem (RFC 9457); whatever GraphQL
+//! itself has to say comes as a GraphQL answer with status 200, or 400 for a document that could not be executed when the
+//! client speaks `application/graphql-response+json`.
 
 use access::Problem;
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Request, Response as Answer, Value, Variables};
+use async_graphql::{Request, Response as Answer, ServerError, Value};
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Deserialize;
-use serde_json::{Map, Value as Json};
+use tokio::time::timeout;
 
-use super::{data, socket};
-use crate::error::INVALID_QUERY;
-use crate::guard;
+use super::answer::{never_ran, text};
+use super::asked::{Addressed, Asked};
+use super::{data, socket, sse};
+use crate::error::{Refused, TIMED_OUT, too_late};
 use crate::state::QueryState;
 use crate::viewer::{self, Viewer};
+use crate::{accept, guard};
 
 const JSON: &str = "application/json";
 const GRAPHQL: &str = "application/graphql-response+json";
-
-/// A request as a body carries it.
-#[derive(Deserialize)]
-struct Posted {
-    query: String,
-    #[serde(default, rename = "operationName")]
-    operation_name: Option<String>,
-    #[serde(default)]
-    variables: Option<Map<String, Json>>,
-}
-
-/// A request as an address carries it.
-#[derive(Deserialize)]
-pub(super) struct Asked {
-    query: Option<String>,
-    #[serde(rename = "operationName")]
-    operation_name: Option<String>,
-    variables: Option<String>,
-}
 
 pub(super) async fn post(
     State(state): State<QueryState>,
@@ -51,6 +33,8 @@ pub(super) async fn post(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let viewer = viewer::of_headers(&state.verifier, &headers)?;
+    let form = form(&headers)?;
+    // Nothing else that a browser would send for a foreign page without asking first.
     if !is_json(&headers) {
         let text = "send the request as `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type_unsupported", text));
@@ -61,84 +45,99 @@ pub(super) async fn post(
         }
         _ => Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "the body could not be read"),
     })?;
-    // By way of a map: serde alone takes an array of the members' values as well.
-    let posted = serde_json::from_slice(&body)
-        .and_then(|members: Map<String, Json>| Posted::deserialize(Json::Object(members)))
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "json_malformed", error.to_string()))?;
-    let variables = Variables::from_json(Json::Object(posted.variables.unwrap_or_default()));
-    let request = named(Request::new(posted.query).variables(variables), posted.operation_name);
-    Ok(answer(&state, viewer, &headers, request).await)
+    match Asked::of_json(&body)?.into_request(&state.documents) {
+        Ok(request) => answer(state, viewer, form, request).await,
+        Err(refused) => refuse(form, refused),
+    }
 }
 
 pub(super) async fn get(
     State(state): State<QueryState>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    address: Result<Query<Addressed>, QueryRejection>,
 ) -> Result<Response, Problem> {
     if let Ok(upgrade) = upgrade {
         return socket::accept(state, &headers, upgrade);
     }
     let viewer = viewer::of_headers(&state.verifier, &headers)?;
-    let malformed = |text: String| Problem::new(StatusCode::BAD_REQUEST, "request_malformed", text);
-    let Query(asked) = asked.map_err(|error| malformed(error.body_text()))?;
-    let query = asked.query.ok_or_else(|| malformed("name the document in the parameter `query`".to_owned()))?;
-    let variables = match asked.variables.as_deref().filter(|text| !text.is_empty()) {
-        None => Map::new(),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|error| malformed(format!("`variables` must be a JSON object: {error}")))?,
+    let form = form(&headers)?;
+    let Query(address) =
+        address.map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "request_malformed", error.body_text()))?;
+    let mut request = match Asked::of_address(address)?.into_request(&state.documents) {
+        Ok(request) => request,
+        Err(refused) => return refuse(form, refused),
     };
-    let variables = Variables::from_json(Json::Object(variables));
-    let mut request = named(Request::new(query).variables(variables), asked.operation_name);
-    if !only_reads(&mut request) {
-        let text = "GET takes queries only; mutations go by POST, subscriptions by WebSocket";
+    let allowed = match form {
+        sse::FORM => [OperationType::Query, OperationType::Subscription].as_slice(),
+        _ => &[OperationType::Query],
+    };
+    if !does_only(&mut request, allowed) {
+        let text = "GET takes queries, and subscriptions as `text/event-stream`; mutations go by POST";
         return Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text));
     }
-    Ok(answer(&state, viewer, &headers, request).await)
+    answer(state, viewer, form, request).await
 }
 
-fn named(request: Request, operation: Option<String>) -> Request {
-    match operation {
-        Some(operation) => request.operation_name(operation),
-        None => request,
-    }
+/// The form of the answer.
+///
+/// # Errors
+/// 406 when the client takes none that there is.
+fn form(headers: &HeaderMap) -> Result<&'static str, Problem> {
+    accept::best(headers, &[JSON, GRAPHQL, sse::FORM]).ok_or_else(|| {
+        let text = format!("answers come as `{GRAPHQL}`, `{JSON}` or `{}`", sse::FORM);
+        Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", text)
+    })
 }
 
-/// Whether all that the document may do is read. One that is not admitted does nothing; its answer will say why.
-fn only_reads(request: &mut Request) -> bool {
+/// Whether the document has operations of these types only. One that is not admitted does nothing; its answer will say
+/// why.
+fn does_only(request: &mut Request, types: &[OperationType]) -> bool {
     match guard::admit(request) {
-        Ok(document) => document.operations.iter().all(|(_, operation)| operation.node.ty == OperationType::Query),
+        Ok(document) => document.operations.iter().all(|(_, operation)| types.contains(&operation.node.ty)),
         Err(_) => true,
     }
 }
 
-async fn answer(state: &QueryState, viewer: Viewer, headers: &HeaderMap, mut request: Request) -> Response {
-    request.data = data(state, viewer);
-    let answer = state.schema.execute(request).await;
-    let speaks = accepts(headers, GRAPHQL);
-    let status = if speaks && never_ran(&answer) { StatusCode::BAD_REQUEST } else { StatusCode::OK };
-    let kind = HeaderValue::from_static(if speaks { GRAPHQL } else { JSON });
-    let body = serde_json::to_string(&answer).unwrap_or_else(|error| {
-        tracing::error!(%error, "an answer has no JSON form");
-        r#"{"data":null,"errors":[{"message":"something went wrong here","extensions":{"code":"internal"}}]}"#.into()
-    });
-    (status, [(header::CONTENT_TYPE, kind)], body).into_response()
+/// What could not become a request is a problem; which document to run is a matter of GraphQL.
+fn refuse(form: &'static str, refused: Refused) -> Result<Response, Problem> {
+    match refused.code {
+        "persisted_query_not_found" | "operation_not_listed" => Ok(write(form, &refused.into())),
+        code => Err(Problem::new(StatusCode::BAD_REQUEST, code, refused.message)),
+    }
 }
 
-/// Whether the document was refused before anything ran.
-fn never_ran(answer: &Answer) -> bool {
-    let refused = |error: &async_graphql::ServerError| {
-        error.path.is_empty()
-            && error.extensions.as_ref().and_then(|values| values.get("code")) == Some(&Value::from(INVALID_QUERY))
+async fn answer(
+    state: QueryState,
+    viewer: Viewer,
+    form: &'static str,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    if form == sse::FORM {
+        return Ok(sse::stream(&state, viewer, request));
+    }
+    request.data = data(&state, viewer);
+    let answer = timeout(state.time, state.schema.execute(request)).await.unwrap_or_else(|_| too_late(state.time));
+    Ok(write(form, &answer))
+}
+
+fn write(form: &'static str, answer: &Answer) -> Response {
+    let status = match form {
+        GRAPHQL if timed_out(answer) => StatusCode::SERVICE_UNAVAILABLE,
+        GRAPHQL if never_ran(answer) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
     };
-    answer.data == Value::Null && !answer.errors.is_empty() && answer.errors.iter().all(refused)
+    // GET answers must not be kept by anybody: they are one person's, and of a moment.
+    let headers = [(header::CONTENT_TYPE, form), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, text(answer)).into_response()
+}
+
+fn timed_out(answer: &Answer) -> bool {
+    let code = |error: &ServerError| error.extensions.as_ref().and_then(|values| values.get("code").cloned());
+    answer.errors.iter().any(|error| code(error) == Some(Value::from(TIMED_OUT)))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(JSON))
-}
-
-fn accepts(headers: &HeaderMap, kind: &str) -> bool {
-    headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| value.contains(kind))
 }

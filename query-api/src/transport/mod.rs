@@ -1,18 +1,32 @@
-//! How requests come in: POST, GET and WebSocket at `/graphql`, and a page to ask from at `/graphiql`.
+//! How requests come in: POST, GET, WebSocket and server-sent events at `/graphql`, and a page to ask from at `/graphiql`.
 
+mod answer;
+mod asked;
+mod documents;
 mod http;
+mod messages;
 mod socket;
+mod sse;
 
-use async_graphql::Data;
+use std::sync::Arc;
+
 use async_graphql::http::GraphiQLSource;
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Data, Request, Response as Answer};
 use axum::response::Html;
 use axum::routing::get;
 use axum::{Router, extract::DefaultBodyLimit};
+pub(crate) use documents::Documents;
+pub use documents::{ManifestError, Operations};
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, once};
+use tokio::time::timeout;
 
-use crate::events;
+use crate::error::too_late;
 use crate::loader::loader;
 use crate::state::QueryState;
 use crate::viewer::Viewer;
+use crate::{events, guard};
 
 /// The path of the API.
 const PATH: &str = "/graphql";
@@ -38,4 +52,20 @@ fn data(state: &QueryState, viewer: Viewer) -> Data {
     data.insert(loader(state.reading.log.clone(), state.keys.clone(), viewer.tenant));
     data.insert(viewer);
     data
+}
+
+/// Runs an operation: a question gives one answer, in time; a subscription gives many.
+fn run(state: &QueryState, mut request: Request, data: Arc<Data>) -> BoxStream<'static, Answer> {
+    let follows = guard::admit(&mut request).is_ok_and(|document| {
+        document.operations.iter().any(|(_, operation)| operation.node.ty == OperationType::Subscription)
+    });
+    let (time, mut answers) = (state.time, state.schema.execute_stream_with_session_data(request, data));
+    if follows {
+        return answers;
+    }
+    let answer = async move {
+        let answer = timeout(time, answers.next()).await;
+        answer.ok().flatten().unwrap_or_else(|| too_late(time))
+    };
+    once(answer).boxed()
 }

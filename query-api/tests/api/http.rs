@@ -2,7 +2,10 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use domain::TenantId;
+use query_api::{Operations, Settings};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::api::Api;
 use crate::support::World;
@@ -28,9 +31,10 @@ async fn who_may_not_ask_or_asks_in_another_way_gets_a_problem() {
         (Some(owner.clone()), "multipart/form-data; boundary=x", ME, 415, "content_type_unsupported"),
         (Some(owner.clone()), json, "{", 400, "json_malformed"),
         (Some(owner.clone()), json, "", 400, "json_malformed"),
-        (Some(owner.clone()), json, r#"[{"query":"{ me { actor } }"}]"#, 400, "json_malformed"),
-        (Some(owner.clone()), json, r#"["{ me { actor } }", null, null]"#, 400, "json_malformed"),
-        (Some(owner.clone()), json, "{}", 400, "json_malformed"),
+        (Some(owner.clone()), json, r#" [{"query":"{ me { actor } }"}]"#, 400, "batch_unsupported"),
+        (Some(owner.clone()), json, r#"["{ me { actor } }", null, null]"#, 400, "batch_unsupported"),
+        (Some(owner.clone()), json, "{}", 400, "query_missing"),
+        (Some(owner.clone()), json, r#"{"query": "{ me { actor } }", "extensions": [1]}"#, 400, "json_malformed"),
         (Some(owner.clone()), json, r#"{"query": 7}"#, 400, "json_malformed"),
         (Some(owner.clone()), json, r#"{"query": "{ me { actor } }", "variables": "x"}"#, 400, "json_malformed"),
         (Some(owner.clone()), json, &deep, 400, "json_malformed"),
@@ -65,7 +69,7 @@ async fn get_takes_queries_only() {
     for (query, status, code) in [
         ("query=mutation%7Bx%7D", 405, "method_not_allowed"),
         ("query=subscription%7BrunProgress(run%3A%22x%22)%7Bcursor%7D%7D", 405, "method_not_allowed"),
-        ("", 400, "request_malformed"),
+        ("", 400, "query_missing"),
         ("query=%7Bme%7Bactor%7D%7D&variables=%5B1%5D", 400, "request_malformed"),
         ("query=%7Bme%7Bactor%7D%7D&variables=x", 400, "request_malformed"),
     ] {
@@ -124,6 +128,113 @@ async fn what_costs_too_much_or_fits_not_is_refused_with_a_code() {
     // Nothing is suggested, so a typing error tells nothing of the schema.
     let answer = api.ask(tenant, "{ projectz { id } }", Value::Null).await;
     assert!(!answer.to_string().contains("Did you mean"), "{answer}");
+}
+
+/// A question that is posted, by somebody of the tenant's.
+fn posted(api: &Api, tenant: TenantId, accept: &str, body: &Value) -> Request<Body> {
+    Request::post("/graphql")
+        .header("content-type", "application/json")
+        .header("accept", accept)
+        .header("authorization", format!("Bearer {}", api.owner(tenant)))
+        .body(Body::from(body.to_string()))
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_may_be_named_by_its_digest() {
+    let mut world = World::new(6).await;
+    let tenant = world.tenant().await;
+    let text = "{ me { actor } }";
+    let sha: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let named = json!({ "extensions": { "persistedQuery": { "version": 1, "sha256Hash": sha } } });
+    let whole = json!({ "query": text, "extensions": named["extensions"] });
+    let me = json!({ "data": { "me": { "actor": "operator:ada" } } });
+
+    let api = Api::start(&world).await;
+    let ask = |body: &Value| api.send(posted(&api, tenant, "*/*", body));
+    let unknown = ask(&named).await;
+    assert_eq!((unknown.status, &unknown.body["errors"][0]["message"]), (200, &json!("PersistedQueryNotFound")));
+    assert_eq!(ask(&whole).await.body, me);
+    assert_eq!(ask(&named).await.body, me);
+    let extensions = format!("%7B%22persistedQuery%22%3A%7B%22version%22%3A1%2C%22sha256Hash%22%3A%22{sha}%22%7D%7D");
+    let get = Request::get(format!("/graphql?extensions={extensions}"))
+        .header("authorization", format!("Bearer {}", api.owner(tenant)))
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(api.send(get).await.body, me);
+
+    let operation = json!({ "id": sha, "name": "Me", "type": "query", "body": text });
+    let list = json!({ "format": "apollo-persisted-query-manifest", "version": 1, "operations": [operation] });
+    let operations = Some(Operations::parse(&list.to_string()).unwrap());
+    let strict = Api::with(&world, Settings { operations, ..Settings::default() }).await;
+    for (body, code) in [
+        (json!({ "query": text }), None),
+        (named, None),
+        (json!({ "query": "{ me { role } }" }), Some("operation_not_listed")),
+        (json!({ "query": "{ __schema { types { name } } }" }), Some("operation_not_listed")),
+    ] {
+        let answer = strict.send(posted(&strict, tenant, "*/*", &body)).await;
+        assert_eq!(answer.body["errors"][0]["extensions"]["code"].as_str(), code, "{}", answer.body);
+    }
+    let mut socket = strict.open(tenant).await;
+    socket.subscribe("1", "{ me { role } }", Value::Null).await;
+    let refused = socket.hear().await;
+    assert_eq!(
+        (&refused["type"], &refused["payload"][0]["extensions"]["code"]),
+        (&json!("error"), &json!("operation_not_listed"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_come_as_a_stream_to_who_takes_one() {
+    let mut world = World::new(7).await;
+    let tenant = world.tenant().await;
+    let provider = world.provider(tenant).await;
+    let project = world.project(tenant).await;
+    let card = world.card(tenant, project, "First").await;
+    let run = world.request_run(tenant, card, provider).await.unwrap();
+    world.queue(tenant, run).await;
+    world.begin(tenant, run, 1).await;
+    world.succeed(tenant, run, 1).await;
+    let api = Api::start(&world).await;
+    api.caught_up(&world).await;
+    let events = "text/event-stream";
+    let answer = api.send(posted(&api, tenant, events, &json!({ "query": "{ me { actor } }" }))).await;
+    assert_eq!((answer.status, answer.kind.as_str()), (200, events));
+    let next = r#"event: next
+data: {"data":{"me":{"actor":"operator:ada"}}}"#;
+    assert_eq!(answer.body.as_str().unwrap(), format!("{next}\n\nevent: complete\ndata: {{}}\n\n"));
+    // A run that is over: one frame, and the end.
+    let query = format!("subscription {{ runProgress(run: \"{run}\") {{ ended run {{ state }} }} }}");
+    let answer = api.send(posted(&api, tenant, events, &json!({ "query": query }))).await;
+    let text = answer.body.as_str().unwrap();
+    assert!(text.contains(r#"{"runProgress":{"ended":true,"run":{"state":"SUCCEEDED"}}}"#), "{text}");
+    assert_eq!(text.matches("event: next").count(), 1);
+    // What is not executed says why.
+    let answer = api.send(posted(&api, tenant, events, &json!({ "query": "{ nothing }" }))).await;
+    assert!(answer.body.as_str().unwrap().contains("invalid_query"));
+    let refused = api.send(posted(&api, tenant, "text/html", &json!({ "query": "{ me { actor } }" }))).await;
+    assert_eq!((refused.status, &refused.body["code"]), (406, &json!("not_acceptable")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_that_takes_too_long_ends() {
+    let mut world = World::new(8).await;
+    let tenant = world.tenant().await;
+    let time = std::time::Duration::from_millis(50);
+    let api = Api::with(&world, Settings { time, ..Settings::default() }).await;
+    api.caught_up(&world).await;
+    // It waits for what will not come.
+    let ahead = schemas::Cursor { partition: 0, position: world.position + 1 };
+    let body = json!({ "query": format!("{{ me(waitFor: \"{ahead}\") {{ actor }} }}") });
+    for (accept, status) in [("application/json", 200), ("application/graphql-response+json", 503)] {
+        let answer = api.send(posted(&api, tenant, accept, &body)).await;
+        let code = &answer.body["errors"][0]["extensions"]["code"];
+        assert_eq!((answer.status, code, answer.body.get("data")), (status, &json!("timed_out"), None));
+    }
+    let mut socket = api.open(tenant).await;
+    socket.say(json!({ "type": "subscribe", "id": "1", "payload": body })).await;
+    assert_eq!(socket.hear().await["payload"][0]["extensions"]["code"], "timed_out");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -153,8 +153,15 @@ async fn put_together(Stage { mut world, api, tenant, project, .. }: Stage) {
                 // Every third watcher leaves after each frame and comes back.
                 frame = if number % 3 == 0 {
                     socket.say(json!({ "type": "complete", "id": (round - 1).to_string() })).await;
-                    while socket.hear().await["type"] != "complete" {}
-                    watch(&mut socket, &round.to_string(), project, frame["cursor"].clone()).await
+                    let id = round.to_string();
+                    socket.subscribe(&id, BOARD, json!({ "id": project, "since": frame["cursor"] })).await;
+                    // What was on its way when it left is not counted: it comes again, as it stands after the cursor.
+                    loop {
+                        let message = socket.hear().await;
+                        if message["id"] == id.as_str() {
+                            break message["payload"]["data"]["boardChanged"].clone();
+                        }
+                    }
                 } else {
                     tokio::select! {
                         frame = socket.frame() => frame,
@@ -237,7 +244,7 @@ async fn a_run_is_followed_to_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_wants_a_token_that_holds_and_ends_with_it() {
-    let Stage { api, tenant, project, .. } = stage(5).await;
+    let Stage { mut world, api, tenant, project, .. } = stage(5).await;
     let init = |payload: Value| json!({ "type": "connection_init", "payload": payload });
     for payload in [json!({}), json!({ "token": "x" }), json!({ "token": 7 }), json!({ "Authorization": "Basic eA==" })]
     {
@@ -253,9 +260,34 @@ async fn a_socket_wants_a_token_that_holds_and_ends_with_it() {
     let mut socket = api.socket().await;
     socket.subscribe("1", BOARD, json!({ "id": project })).await;
     assert_eq!(socket.closed().await, 4401);
-    let mut socket = api.socket().await;
-    socket.say(json!("nonsense")).await;
-    assert_eq!(socket.closed().await, 4400);
+    for nonsense in [
+        json!("nonsense"),
+        json!({}),
+        json!({ "type": "nonsense" }),
+        json!({ "type": "subscribe", "id": "1" }),
+        json!({ "type": "subscribe", "id": 1, "payload": { "query": "{ me { actor } }" } }),
+        json!({ "type": "connection_init", "payload": 7 }),
+    ] {
+        let mut socket = api.socket().await;
+        socket.say(nonsense.clone()).await;
+        assert_eq!(socket.closed().await, 4400, "{nonsense}");
+    }
+    // Once is enough, for who one is and for a subscription's id.
+    let mut socket = api.open(tenant).await;
+    socket.say(init(json!({ "token": api.owner(tenant) }))).await;
+    assert_eq!(socket.closed().await, 4429);
+    let mut socket = api.open(tenant).await;
+    watch(&mut socket, "1", project, Value::Null).await;
+    socket.subscribe("1", BOARD, json!({ "id": project })).await;
+    assert_eq!(socket.closed().await, 4409);
+    // An id that is free again may be used again.
+    let mut socket = api.open(tenant).await;
+    for _ in 0..2 {
+        watch(&mut socket, "1", project, Value::Null).await;
+        socket.say(json!({ "type": "complete", "id": "1" })).await;
+    }
+    socket.say(json!({ "type": "ping" })).await;
+    assert_eq!(socket.hear().await, json!({ "type": "pong" }));
 
     // A token that ends at once, but for the leeway.
     let short = api.token(Some(tenant), time::Duration::seconds(-3));
@@ -265,6 +297,25 @@ async fn a_socket_wants_a_token_that_holds_and_ends_with_it() {
     let first = watch(&mut socket, "1", project, Value::Null).await;
     assert_ne!(first["snapshot"], Value::Null);
     assert_eq!(socket.closed().await, 4403);
+
+    // The next token in time: it goes on. One of somebody else's, or none at all: it does not.
+    let short = api.token(Some(tenant), time::Duration::seconds(-3));
+    let [mut socket, mut idle] = [api.socket().await, api.socket().await];
+    for socket in [&mut socket, &mut idle] {
+        socket.say(init(json!({ "token": short }))).await;
+        assert_eq!(socket.hear().await["type"], "connection_ack");
+    }
+    let ping = |token: &str| json!({ "type": "ping", "payload": { "Authorization": format!("Bearer {token}") } });
+    socket.say(ping(&api.owner(tenant))).await;
+    assert_eq!(socket.hear().await["type"], "pong");
+    assert_eq!(idle.closed().await, 4403);
+    watch(&mut socket, "1", project, Value::Null).await;
+    let other = world.tenant().await;
+    for wrong in [api.owner(other), "nonsense".to_owned()] {
+        let mut socket = api.open(tenant).await;
+        socket.say(ping(&wrong)).await;
+        assert_eq!(socket.closed().await, 4403);
+    }
 
     // Questions may be asked on a socket as well; and one that is stopping says so.
     let mut socket = api.open(tenant).await;
