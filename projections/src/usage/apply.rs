@@ -48,8 +48,10 @@ impl Fold for Tables {
     }
 
     fn take(&mut self, fact: &Fact<'_>, topics: &mut BTreeSet<Uuid>) -> Result<(), DecodeError> {
-        if let What::Run(event) = &fact.what {
-            topics.extend(take(&mut self.runs, &mut self.sums, fact, event));
+        if let What::Run(event) = &fact.what
+            && let Some(project) = take(&mut self.runs, &mut self.sums, fact, event)
+        {
+            topics.extend([project, fact.tenant()]);
         }
         Ok(())
     }

@@ -7,13 +7,19 @@
 
 mod board;
 mod boards;
+mod card;
 mod run;
 mod slots;
+mod thing;
+mod usage;
 
 pub(crate) use board::BoardFollower;
 pub(crate) use boards::Boards;
-pub(crate) use run::RunFollower;
+pub(crate) use card::CardFollowed;
+pub(crate) use run::{RunFollowed, RunLogFollowed};
 pub(crate) use slots::{Slot, Slots, Subscribers};
+pub(crate) use thing::Follower;
+pub(crate) use usage::UsageFollowed;
 
 use outbox::progress::Reached;
 use tokio::sync::broadcast::Receiver;

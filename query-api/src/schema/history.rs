@@ -15,7 +15,7 @@ use crate::scalar::id;
 use crate::snapshot::Snapshot;
 
 /// One thing that happened to a card, to a run of it or to a run's environment.
-pub(super) struct HistoryEntry(HistoryRow);
+pub(super) struct HistoryEntry(pub(super) HistoryRow);
 
 /// One thing that happened to a card, to a run of it or to a run's environment.
 #[Object]

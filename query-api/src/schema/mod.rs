@@ -3,6 +3,7 @@
 mod board;
 mod card;
 mod compat;
+mod frame;
 mod history;
 mod page;
 mod project;
@@ -16,9 +17,11 @@ mod usage;
 use async_graphql::{EmptyMutation, Schema, SchemaBuilder};
 pub(crate) use board::{Board, BoardFrame};
 pub use compat::sdl_breaks;
+pub(crate) use frame::{CardFrame, RunLogFrame, UsageFrame};
 use query::Query;
 pub(crate) use run::RunFrame;
 use subscription::Subscription;
+pub(crate) use usage::Days;
 
 use crate::guard::{self, Guard};
 use crate::state::{Reading, Settings};

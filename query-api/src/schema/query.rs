@@ -7,7 +7,7 @@ use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, ID, Object, Result};
 use domain::{CardId, ProjectId, RunId, WorkspaceId};
 use projections::{board as boards, card_history, runs, usage as usages};
-use time::{Date, Duration, OffsetDateTime};
+use time::{Date, OffsetDateTime};
 
 use super::board::{self, Board};
 use super::card::Card;
@@ -17,16 +17,12 @@ use super::project::Project;
 use super::replay;
 use super::run::Run;
 use super::tenant::{Me, Provider, Role, Tenant, Workspace};
-use super::usage::Usage;
-use crate::clock;
-use crate::error::{OrInternal as _, coded, cursor_invalid};
+use super::usage::{Days, Usage};
+use crate::error::{OrInternal as _, cursor_invalid};
 use crate::replay::Step;
 use crate::scalar::{Cursor, id, named};
 use crate::snapshot::Snapshot;
 use crate::viewer::Viewer;
-
-/// Days that one question about usage may span.
-const MOST_DAYS: i64 = 366;
 
 /// Reads. Ids that are malformed, unknown or another tenant's are all answered with null. Each answer stands on one
 /// moment; with `waitFor`, the cursor of a command's answer, on a moment when that command was visible, or the error
@@ -252,15 +248,7 @@ impl Query {
         #[graphql(desc = "Only in this project, `prj_…`")] project: Option<ID>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Usage> {
-        let to = to.unwrap_or_else(|| clock::now().date());
-        let from = from.unwrap_or_else(|| to.saturating_sub(Duration::days(30)));
-        // The database knows no day of so long ago.
-        if from.year() < 0 || from > to || (to - from).whole_days() >= MOST_DAYS {
-            let text = format!(
-                "`from` stands before `to` or on it, not before the year 0, and at most {MOST_DAYS} days are shown at once"
-            );
-            return Err(coded("range_invalid", text));
-        }
+        let (from, to) = Days::new(from, to)?.range();
         let mut snapshot = Snapshot::open(ctx, usages::NAME, wait_for).await?;
         let project = match project.as_ref().map(named::<_>) {
             Some(None) => return Ok(Usage { from, to, rows: vec![] }),

@@ -105,7 +105,7 @@ impl RunOutcome {
 }
 
 /// One thing that an agent did.
-pub(super) struct RunStep(Arc<StepRow>);
+pub(super) struct RunStep(pub(super) Arc<StepRow>);
 
 /// One thing that an agent did.
 #[Object]

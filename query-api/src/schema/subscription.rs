@@ -1,13 +1,17 @@
 //! The subscriptions.
 
 use async_graphql::{Context, ID, Result, Subscription as SubscriptionRoot};
+use domain::ProjectId;
+use domain::id::ProjectKind;
 use futures::Stream;
-use projections::{board, runs};
+use projections::{board, card_history, runs, usage};
+use time::Date;
 
 use super::page::READ;
-use super::{BoardFrame, RunFrame};
-use crate::error::not_found;
-use crate::follow::{BoardFollower, RunFollower, Slots};
+use super::usage::Days;
+use super::{BoardFrame, CardFrame, RunFrame, RunLogFrame, UsageFrame};
+use crate::error::{OrInternal as _, not_found};
+use crate::follow::{BoardFollower, CardFollowed, Follower, RunFollowed, RunLogFollowed, Slots, UsageFollowed};
 use crate::scalar::{Cursor, named};
 use crate::snapshot::{Snapshot, since as position};
 use crate::state::Reading;
@@ -56,6 +60,73 @@ impl Subscription {
         if wait_for.is_some() {
             Snapshot::open(ctx, runs::NAME, wait_for).await?;
         }
-        Ok(RunFollower::new(reading.clone(), viewer.tenant, run, since, slot).frames())
+        Ok(Follower::new(reading.clone(), viewer.tenant, RunFollowed(run), since, slot).frames())
+    }
+
+    /// Follows what the agents of a run write, and completes when the run is over. The first frame comes at once.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn run_log(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The run, `run_…`")] run: ID,
+        #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<impl Stream<Item = Result<RunLogFrame>> + use<>> {
+        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
+        let slot = Slots::take(ctx)?;
+        let since = position(reading, viewer.tenant, since).await?;
+        let run = named(&run).ok_or_else(not_found)?;
+        if wait_for.is_some() {
+            Snapshot::open(ctx, runs::NAME, wait_for).await?;
+        }
+        Ok(Follower::new(reading.clone(), viewer.tenant, RunLogFollowed(run), since, slot).frames())
+    }
+
+    /// Follows a card and its history: its own events, those of its runs and of their environments. The first frame comes
+    /// at once.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn card_changed(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The card, `crd_…`")] card: ID,
+        #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<impl Stream<Item = Result<CardFrame>> + use<>> {
+        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
+        let slot = Slots::take(ctx)?;
+        let since = position(reading, viewer.tenant, since).await?;
+        let card = named(&card).ok_or_else(not_found)?;
+        if wait_for.is_some() {
+            Snapshot::open(ctx, card_history::NAME, wait_for).await?;
+        }
+        let mut snapshot = Snapshot::open(ctx, board::NAME, wait_for).await?;
+        let row = board::card(snapshot.conn(), viewer.tenant, card).await.or_internal()?.ok_or_else(not_found)?;
+        let followed = CardFollowed { card, project: ProjectId::from_uuid(row.project) };
+        Ok(Follower::new(reading.clone(), viewer.tenant, followed, since, slot).frames())
+    }
+
+    /// Follows what was used in a range of days. Each frame is whole; the first comes at once, each other one when
+    /// something was added.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn usage_changed(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first day, UTC; 30 days before `to` when null.")] from: Option<Date>,
+        #[graphql(desc = "The last day, UTC, included; always today when null.")] to: Option<Date>,
+        #[graphql(desc = "Only in this project, `prj_…`")] project: Option<ID>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<impl Stream<Item = Result<UsageFrame>> + use<>> {
+        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
+        let slot = Slots::take(ctx)?;
+        let days = Days::new(from, to)?;
+        let project = project.map(|project| named::<ProjectKind>(&project).ok_or_else(not_found)).transpose()?;
+        if let Some(project) = project {
+            let mut snapshot = Snapshot::open(ctx, board::NAME, None).await?;
+            board::project(snapshot.conn(), viewer.tenant, project).await.or_internal()?.ok_or_else(not_found)?;
+        }
+        if wait_for.is_some() {
+            Snapshot::open(ctx, usage::NAME, wait_for).await?;
+        }
+        Ok(Follower::new(reading.clone(), viewer.tenant, UsageFollowed::new(days, project), None, slot).frames())
     }
 }

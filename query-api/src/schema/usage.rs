@@ -3,11 +3,13 @@
 use async_graphql::{Context, Object, Result, SimpleObject};
 use domain::{ProjectId, ProviderId};
 use projections::usage::UsageRow;
-use time::Date;
+use time::{Date, Duration};
 
 use super::project::Project;
 use super::run::Tokens;
 use super::tenant::Provider;
+use crate::clock;
+use crate::error::coded;
 use crate::loader::named;
 use crate::scalar::BigInt;
 
@@ -91,6 +93,41 @@ impl UsageEntry {
     /// What was used.
     async fn amounts(&self) -> Amounts {
         Amounts::sum(std::slice::from_ref(&self.0))
+    }
+}
+
+/// Days that one question about usage may span.
+const MOST_DAYS: i64 = 366;
+
+/// A range of days, as a client names it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Days {
+    from: Option<Date>,
+    to: Option<Date>,
+}
+
+impl Days {
+    /// The range from 30 days before `to` when it has no beginning, and up to today when it has no end.
+    ///
+    /// # Errors
+    /// `range_invalid`.
+    pub(crate) fn new(from: Option<Date>, to: Option<Date>) -> Result<Self> {
+        let days = Self { from, to };
+        let (from, to) = days.range();
+        // The database knows no day of so long ago.
+        if from.year() < 0 || from > to || (to - from).whole_days() >= MOST_DAYS {
+            let text = format!(
+                "`from` stands before `to` or on it, not before the year 0, and at most {MOST_DAYS} days are shown at once"
+            );
+            return Err(coded("range_invalid", text));
+        }
+        Ok(days)
+    }
+
+    /// The first and the last day, as of now.
+    pub(crate) fn range(self) -> (Date, Date) {
+        let to = self.to.unwrap_or_else(|| clock::now().date());
+        (self.from.unwrap_or_else(|| to.saturating_sub(Duration::days(30))), to)
     }
 }
 

@@ -242,6 +242,103 @@ async fn a_run_is_followed_to_its_end() {
     assert_eq!(socket.hear().await["type"], "complete");
 }
 
+/// Several read models tell of a card, and one may be ahead of another: whatever happened is there in the end, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_is_followed_with_its_history() {
+    const CARD: &str = "subscription C($id: ID!, $since: Cursor) {
+        cardChanged(card: $id, since: $since) { cursor resync card { lane version } entries { id kind } } }";
+    let Stage { mut world, api, tenant, card, .. } = stage(8).await;
+    let provider = world.provider(tenant).await;
+    let mut socket = api.open(tenant).await;
+    socket.subscribe("1", CARD, json!({ "id": card })).await;
+    let first = socket.frame().await;
+    assert_eq!(first["entries"], json!([{ "id": first["entries"][0]["id"], "kind": "CardCreated" }]));
+    assert_eq!((&first["card"]["version"], &first["resync"]), (&json!(1), &json!(false)));
+
+    world.move_card(tenant, card, "ready").await;
+    let run = world.request_run(tenant, card, provider).await.unwrap();
+    world.queue(tenant, run).await;
+    world.begin(tenant, run, 1).await;
+    world.step(tenant, run, 1, 1).await;
+    let (frames, _) = until(&mut socket, world.position).await;
+    let entries: Vec<&Value> = frames.iter().flat_map(|frame| frame["entries"].as_array().unwrap()).collect();
+    let kinds: Vec<&Value> = entries.iter().map(|entry| &entry["kind"]).collect();
+    assert_eq!(
+        (kinds[0], kinds[1], kinds.last().unwrap()),
+        (&json!("CardMoved"), &json!("CardRunRequested"), &&json!("RunStepRecorded"))
+    );
+    let once: std::collections::BTreeSet<String> = entries.iter().map(|entry| entry["id"].to_string()).collect();
+    assert_eq!(once.len(), entries.len());
+    assert_eq!(frames.last().unwrap()["card"]["lane"], "in-progress");
+    // Whoever comes back gets the same.
+    socket.subscribe("2", CARD, json!({ "id": card, "since": first["cursor"] })).await;
+    let again = socket.frame().await;
+    assert_eq!(again["entries"].as_array().unwrap().iter().collect::<Vec<_>>(), entries);
+    // Another tenant's card looks like none.
+    let other = world.tenant().await;
+    api.caught_up(&world).await;
+    let mut socket = api.open(other).await;
+    for (id, card) in [("1", json!(card)), ("2", json!("nonsense"))] {
+        socket.subscribe(id, CARD, json!({ "id": card })).await;
+        assert_eq!(socket.hear().await["payload"]["errors"][0]["extensions"]["code"], "not_found");
+        assert_eq!(socket.hear().await["type"], "complete");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_agents_write_and_what_it_costs_are_followed() {
+    let Stage { mut world, api, tenant, project, card } = stage(9).await;
+    let provider = world.provider(tenant).await;
+    let run = world.request_run(tenant, card, provider).await.unwrap();
+    api.caught_up(&world).await;
+    let (mut log, mut costs) = (api.open(tenant).await, api.open(tenant).await);
+    let query = "subscription L($id: ID!) { runLog(run: $id) { cursor ended lines { attempt step text } } }";
+    log.subscribe("1", query, json!({ "id": run })).await;
+    assert_eq!(log.frame().await["lines"], json!([]));
+    let query = "subscription U($id: ID) { usageChanged(project: $id, from: \"2023-11-01\", to: \"2023-12-31\") { cursor usage { totals { runs { succeeded } } } } }";
+    costs.subscribe("1", query, json!({ "id": project })).await;
+    assert_eq!(costs.frame().await["usage"]["totals"]["runs"]["succeeded"], "0");
+
+    world.queue(tenant, run).await;
+    world.begin(tenant, run, 1).await;
+    world.step(tenant, run, 1, 1).await;
+    world.succeed(tenant, run, 1).await;
+    let mut lines = vec![];
+    loop {
+        let frame = log.frame().await;
+        lines.extend(frame["lines"].as_array().unwrap().clone());
+        if frame["ended"] == true {
+            break;
+        }
+    }
+    assert_eq!(log.hear().await, json!({ "type": "complete", "id": "1" }));
+    assert_eq!((&lines[0]["attempt"], &lines[0]["step"]), (&json!(1), &json!(1)));
+    assert!(!lines[0]["text"].as_str().unwrap().is_empty());
+    while costs.frame().await["usage"]["totals"]["runs"]["succeeded"] != "1" {}
+    costs.subscribe("2", "subscription { usageChanged(from: \"2023-11-01\") { cursor } }", Value::Null).await;
+    assert_eq!(costs.hear().await["payload"]["errors"][0]["extensions"]["code"], "range_invalid");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_has_more_subscriptions_than_they_may() {
+    let mut world = World::new(10).await;
+    let tenant = world.tenant().await;
+    let project = world.project(tenant).await;
+    let api = Api::with(&world, Settings { subscriptions_per_user: 2, ..Settings::default() }).await;
+    api.caught_up(&world).await;
+    let [mut one, mut two] = [api.open(tenant).await, api.open(tenant).await];
+    watch(&mut one, "1", project, Value::Null).await;
+    watch(&mut two, "1", project, Value::Null).await;
+    two.subscribe("2", BOARD, json!({ "id": project })).await;
+    assert_eq!(two.hear().await["payload"]["errors"][0]["extensions"]["code"], "too_many_subscriptions");
+    assert_eq!(two.hear().await["type"], "complete");
+    // Whoever ends one may begin another.
+    one.say(json!({ "type": "complete", "id": "1" })).await;
+    one.say(json!({ "type": "ping" })).await;
+    assert_eq!(one.hear().await["type"], "pong");
+    watch(&mut two, "3", project, Value::Null).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_socket_wants_a_token_that_holds_and_ends_with_it() {
     let Stage { mut world, api, tenant, project, .. } = stage(5).await;
