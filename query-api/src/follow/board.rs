@@ -13,9 +13,12 @@ use super::Slot;
 use super::boards::{Delta, Watch, delta};
 use crate::error::{OrInternal as _, not_found};
 use crate::scalar;
-use crate::schema::{Board, BoardFrame};
+use crate::schema::{Board, BoardFrame, Resync};
 use crate::snapshot::Snapshot;
 use crate::state::Reading;
+
+/// Cards that a frame holds as changes, at most; more than that is no less than a board.
+const MOST: usize = 500;
 
 /// Follows a board from a cursor on.
 pub(crate) struct BoardFollower {
@@ -66,11 +69,18 @@ impl BoardFollower {
             return Ok(frame);
         };
         match delta(&self.reading.log, self.tenant, self.project, since).await.or_internal()? {
+            Some(delta) if delta.cards.len() > MOST => self.resync(Resync::CursorTooOld).await,
             Some(delta) => self.frame(&delta, since),
             // The read model is no further than the client; whether there is such a board must be known all the same.
             None => {
                 self.snapshot().await?;
-                Ok(BoardFrame { cursor: self.cursor(since), snapshot: None, cards: vec![], project: None })
+                Ok(BoardFrame {
+                    cursor: self.cursor(since),
+                    snapshot: None,
+                    resync: None,
+                    cards: vec![],
+                    project: None,
+                })
             }
         }
     }
@@ -82,7 +92,14 @@ impl BoardFollower {
         let cards = board::cards(snapshot.conn(), self.tenant, self.project).await.or_internal()?;
         let cursor = scalar::Cursor(snapshot.cursor);
         let whole = Board::of(row, cards.into_iter().map(Arc::new).collect(), cursor);
-        Ok(BoardFrame { cursor, snapshot: Some(whole), cards: vec![], project: None })
+        Ok(BoardFrame { cursor, snapshot: Some(whole), resync: None, cards: vec![], project: None })
+    }
+
+    /// The whole board instead of all that the client missed.
+    async fn resync(&mut self, why: Resync) -> Result<BoardFrame> {
+        let frame = BoardFrame { resync: Some(why), ..self.snapshot().await? };
+        self.seen = Some(frame.cursor.0.position);
+        Ok(frame)
     }
 
     /// The next frame that holds a change; `None` when no more will come.
@@ -99,6 +116,9 @@ impl BoardFollower {
                 Err(RecvError::Closed) => return Ok(None),
             };
             if let Some(delta) = handed {
+                if delta.cards.len() > MOST {
+                    return self.resync(Resync::ClientTooSlow).await.map(Some);
+                }
                 let frame = self.frame(&delta, seen)?;
                 if !frame.cards.is_empty() || frame.project.is_some() {
                     return Ok(Some(frame));
@@ -115,6 +135,7 @@ impl BoardFollower {
         Ok(BoardFrame {
             cursor: self.cursor(delta.upto),
             snapshot: None,
+            resync: None,
             cards: delta.cards.iter().filter(|card| card.position > seen).cloned().collect(),
             project: Some(project).filter(|project| project.position > seen),
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Object, Result, SimpleObject};
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
 use domain::id::{CardKind, ProjectKind};
 use projections::board::{BoardAt, CardRow, ProjectRow};
 
@@ -95,10 +95,20 @@ pub(super) async fn as_of(ctx: &Context<'_>, project: &ID, moment: Moment) -> Re
     Ok(Some(Board::of(Arc::new(row.clone()), cards, Cursor(cursor))))
 }
 
+/// Why a subscription begins anew, with a whole snapshot.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resync {
+    /// More has changed since the cursor than the whole holds.
+    CursorTooOld,
+    /// The client took its frames more slowly than things changed.
+    ClientTooSlow,
+}
+
 /// What changed on a board: everything between the frame before (or `since`) and this frame's cursor.
 pub(crate) struct BoardFrame {
     pub(crate) cursor: Cursor,
     pub(crate) snapshot: Option<Board>,
+    pub(crate) resync: Option<Resync>,
     pub(crate) cards: Vec<Arc<CardRow>>,
     pub(crate) project: Option<Arc<ProjectRow>>,
 }
@@ -112,9 +122,15 @@ impl BoardFrame {
         self.cursor
     }
 
-    /// The whole board, in the first frame of a subscription without `since`; what was known before is void.
+    /// The whole board, in the first frame of a subscription without `since`, and in one with `resync`; what was known
+    /// before is void.
     async fn snapshot(&self) -> Option<&Board> {
         self.snapshot.as_ref()
+    }
+
+    /// Why a client that was up to date by its cursor gets a snapshot all the same.
+    async fn resync(&self) -> Option<Resync> {
+        self.resync
     }
 
     /// The cards on the board that are new or changed, as they are now.

@@ -15,7 +15,7 @@ mod tenant;
 mod usage;
 
 use async_graphql::{EmptyMutation, Schema, SchemaBuilder};
-pub(crate) use board::{Board, BoardFrame};
+pub(crate) use board::{Board, BoardFrame, Resync};
 pub use compat::sdl_breaks;
 pub(crate) use frame::{CardFrame, RunLogFrame, UsageFrame};
 use query::Query;

@@ -3,6 +3,7 @@
 mod answer;
 mod asked;
 mod documents;
+mod examples;
 mod http;
 mod messages;
 mod socket;
@@ -33,7 +34,8 @@ const PATH: &str = "/graphql";
 /// Bytes of a body or a socket's message.
 const BODY: usize = 256 * 1024;
 
-/// The routes `/graphql`, `/v1/events`, `/v1/cards/{card}/replay` and, when it is wanted, `/graphiql`.
+/// The routes `/graphql`, `/v1/events`, `/v1/cards/{card}/replay` and, when they are wanted, `/graphiql` and
+/// `/examples/board`.
 pub fn router(state: QueryState) -> Router {
     let mut router = Router::new()
         .route(PATH, get(http::get).post(http::post))
@@ -41,7 +43,7 @@ pub fn router(state: QueryState) -> Router {
         .merge(events::router());
     if state.graphiql {
         let page = GraphiQLSource::build().title("AgentWorks").endpoint(PATH).subscription_endpoint(PATH).finish();
-        router = router.route("/graphiql", get(|| async { Html(page) }));
+        router = router.route("/graphiql", get(|| async { Html(page) })).merge(examples::router());
     }
     router.layer(DefaultBodyLimit::max(BODY)).with_state(state)
 }

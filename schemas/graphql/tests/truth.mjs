@@ -1,0 +1,118 @@
+// Many subscribers, with unmodified graphql-ws, cut off again and again while cards come, move and go and somebody else
+// (the test that started this) kills the servers: in the end each of them must have the server's own board.
+//
+// Says `ready` when all have their first frame, and goes on until it reads a line; then it compares.
+import assert from 'node:assert/strict';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createClient } from 'graphql-ws';
+import WebSocket from 'ws';
+import { BoardChangedDocument, foldBoard, follow, lanesOf } from '../dist/index.js';
+import { base, authorization, project, socketUrl, token, url } from './server.mjs';
+
+const SUBSCRIBERS = Number(process.env.AW_SUBSCRIBERS ?? 40);
+const CUTS = Number(process.env.AW_CUTS ?? 400);
+const random = (n) => Math.floor(Math.random() * n);
+
+class Subscriber {
+  frames = 0;
+  resyncs = 0;
+  constructor() {
+    this.client = createClient({
+      url: socketUrl,
+      webSocketImpl: WebSocket,
+      connectionParams: { token },
+      retryAttempts: Infinity,
+      retryWait: () => sleep(20 + random(300)),
+      shouldRetry: () => true,
+      on: { opened: (socket) => (this.socket = socket) },
+    });
+    this.first = new Promise((resolve) => {
+      follow(this.client, BoardChangedDocument, 'boardChanged', { project }, {
+        frame: (frame) => {
+          if (frame.resync) this.resyncs += 1;
+          // What was known is told again only as part of a whole board.
+          for (const card of frame.snapshot ? [] : frame.cards) {
+            const known = this.board.cards.get(card.id);
+            assert.ok(!known || known.version < card.version, `${card.id}: version ${known?.version}, then ${card.version}`);
+          }
+          this.board = foldBoard(this.board, frame);
+          this.frames += 1;
+          resolve();
+        },
+        end: (error) => {
+          console.error('a subscription ended:', error);
+          process.exit(1);
+        },
+      });
+    });
+  }
+}
+
+/** A command, again and again under the same key until it is answered. */
+async function command(path, body) {
+  const headers = { ...authorization, 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID() };
+  for (;;) {
+    try {
+      const answer = await fetch(`${base}${path}`, { method: 'POST', headers, body: JSON.stringify(body), signal: AbortSignal.timeout(5000) });
+      const text = await answer.json();
+      if (answer.status < 500 && answer.status !== 429) return text;
+    } catch {
+      // Whoever is down now comes back.
+    }
+    await sleep(50);
+  }
+}
+
+let going = true;
+const lanes = ['backlog', 'ready', 'review', 'done'];
+async function work() {
+  const cards = [];
+  let done = 0;
+  for (; going; done += 1) {
+    const of = (card, verb, body = {}) => command(`/v1/projects/${project}/cards/${card}/${verb}`, body);
+    if (cards.length < 5 || random(4) === 0) cards.push((await command(`/v1/projects/${project}/cards`, { title: `Card ${done}` })).id);
+    else if (random(8) === 0) await of(cards.splice(random(cards.length), 1)[0], 'archive');
+    else await of(cards[random(cards.length)], 'move', { lane: lanes[random(lanes.length)] });
+    await sleep(random(30));
+  }
+  return done;
+}
+
+const subscribers = Array.from({ length: SUBSCRIBERS }, () => new Subscriber());
+await Promise.all(subscribers.map((subscriber) => subscriber.first));
+console.log('ready');
+const workers = [work(), work()];
+let cuts = 0;
+const cutting = (async () => {
+  while (cuts < CUTS) {
+    const { socket } = subscribers[random(SUBSCRIBERS)];
+    if (socket?.readyState === WebSocket.OPEN) {
+      socket.terminate();
+      cuts += 1;
+    }
+    await sleep(random(10));
+  }
+})();
+await new Promise((resolve) => createInterface({ input: process.stdin }).once('line', resolve));
+await cutting;
+going = false;
+const commands = (await Promise.all(workers)).reduce((a, b) => a + b);
+const last = await command(`/v1/projects/${project}/cards`, { title: 'The last one' });
+
+async function truth() {
+  const query = 'query($p: ID!, $at: Cursor) { board(project: $p, waitFor: $at) { lanes { key cards { id version } } } }';
+  const body = JSON.stringify({ query, variables: { p: project, at: last.position } });
+  const answer = await fetch(url, { method: 'POST', headers: { ...authorization, 'content-type': 'application/json' }, body });
+  return (await answer.json()).data.board.lanes;
+}
+const wanted = await truth();
+const plain = (board) => lanesOf(board).map(({ key, cards }) => ({ key, cards: cards.map(({ id, version }) => ({ id, version })) }));
+const deadline = Date.now() + 60_000;
+for (const [number, subscriber] of subscribers.entries()) {
+  while (!subscriber.board.cards.has(last.id) && Date.now() < deadline) await sleep(20);
+  assert.deepEqual(plain(subscriber.board), wanted, `subscriber ${number}`);
+}
+const sum = (of) => subscribers.reduce((all, one) => all + of(one), 0);
+console.log(`same ${SUBSCRIBERS} subscribers, ${commands} commands, ${cuts} cuts, ${sum((one) => one.frames)} frames, ${sum((one) => one.resyncs)} resyncs`);
+process.exit(0);
