@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use access::{MasterKeys, Verifier};
 use outbox::progress::Progress;
+use outbox::tail::Tail;
 use outbox::{Bus, Log};
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +72,7 @@ pub(crate) struct Reading {
     pub(crate) log: Log,
     pub(crate) progress: Progress,
     pub(crate) boards: Arc<Boards>,
+    pub(crate) tail: Tail,
     pub(crate) wait: Duration,
 }
 
@@ -88,9 +90,10 @@ impl QueryState {
         shutdown: CancellationToken,
     ) -> Self {
         let boards = Arc::new(Boards::new(log.clone(), progress.clone()));
-        let reading = Reading { log, progress, boards, wait: settings.wait };
+        let tail = Tail::new(log.clone(), bus);
+        let reading = Reading { log, progress, boards, tail: tail.clone(), wait: settings.wait };
         let schema = crate::schema::build(reading.clone(), settings);
-        let events = Events::new(reading.log.clone(), bus, settings.events.clone(), shutdown.clone());
+        let events = Events::new(reading.log.clone(), tail, settings.events.clone(), shutdown.clone());
         Self {
             reading,
             events,

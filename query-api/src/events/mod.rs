@@ -22,7 +22,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use futures::stream;
 use outbox::tail::{Scope, Tail};
-use outbox::{Bus, Log, LogError};
+use outbox::{Log, LogError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -67,8 +67,8 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    pub(crate) fn new(log: Log, bus: Option<Bus>, settings: EventSettings, shutdown: CancellationToken) -> Self {
-        let (tail, slots) = (Tail::new(log.clone(), bus), Slots::new(settings.streams_per_tenant));
+    pub(crate) fn new(log: Log, tail: Tail, settings: EventSettings, shutdown: CancellationToken) -> Self {
+        let slots = Slots::new(settings.streams_per_tenant);
         Self { log, tail, slots, settings, shutdown }
     }
 }

@@ -11,5 +11,5 @@ mod walk;
 
 pub(crate) use http::{__path_replay, replay};
 pub(crate) use moment::{Moment, NoMoment};
-pub(crate) use step::Step;
+pub(crate) use step::{Cause, Step};
 pub(crate) use walk::{Page, Replay, Unanswered, walk};

@@ -4,7 +4,7 @@ use async_graphql::{ID, Object, SimpleObject};
 use domain::card::Card;
 use domain::id::{CardKind, RunKind};
 use outbox::evidence::Inclusion;
-use schemas::{Cursor, Recorded};
+use schemas::{Cursor, Metadata, Recorded};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
@@ -67,6 +67,18 @@ pub(crate) struct Cause {
     pub(super) causation: Option<String>,
     /// W3C trace context of the command, when it was traced.
     pub(super) traceparent: Option<String>,
+}
+
+impl Cause {
+    /// Why an event happened.
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        Self {
+            command: metadata.command.to_string(),
+            correlation: metadata.correlation.to_string(),
+            causation: metadata.causation.map(|id| id.to_string()),
+            traceparent: metadata.traceparent.clone(),
+        }
+    }
 }
 
 /// A card as it was after a step.
@@ -159,12 +171,7 @@ impl Step {
             stream: event.stream,
             version: event.version,
             actor: metadata.actor.to_string(),
-            cause: Cause {
-                command: metadata.command.to_string(),
-                correlation: metadata.correlation.to_string(),
-                causation: metadata.causation.map(|id| id.to_string()),
-                traceparent: metadata.traceparent.clone(),
-            },
+            cause: Cause::of(metadata),
             occurred_at: metadata.occurred_at,
             recorded_at: event.recorded_at,
             payload: event.payload.clone(),

@@ -3,15 +3,18 @@
 use async_graphql::{Context, ID, Result, Subscription as SubscriptionRoot};
 use domain::ProjectId;
 use domain::id::ProjectKind;
-use futures::Stream;
+use futures::{Stream, StreamExt as _};
 use projections::{board, card_history, runs, usage};
 use time::Date;
 
+use super::log::{self, NotificationKind};
 use super::page::READ;
 use super::usage::Days;
-use super::{BoardFrame, CardFrame, RunFrame, RunLogFrame, UsageFrame};
+use super::{BoardFrame, CardFrame, EventsFrame, NotificationsFrame, RunFrame, RunLogFrame, UsageFrame};
 use crate::error::{OrInternal as _, not_found};
-use crate::follow::{BoardFollower, CardFollowed, Follower, RunFollowed, RunLogFollowed, Slots, UsageFollowed};
+use crate::follow::{
+    BoardFollower, CardFollowed, Follower, LogFollower, RunFollowed, RunLogFollowed, Slots, UsageFollowed,
+};
 use crate::scalar::{Cursor, named};
 use crate::snapshot::{Snapshot, since as position};
 use crate::state::Reading;
@@ -128,5 +131,50 @@ impl Subscription {
             Snapshot::open(ctx, usage::NAME, wait_for).await?;
         }
         Ok(Follower::new(reading.clone(), viewer.tenant, UsageFollowed::new(days, project), None, slot).frames())
+    }
+
+    /// Follows what people want to be told: how runs end, what holds cards up, what is said about them. Begins now, or
+    /// with `since` behind that. The first frame comes at once and holds nothing but a cursor.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn notifications(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
+    ) -> Result<impl Stream<Item = NotificationsFrame> + use<>> {
+        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
+        let slot = Slots::take(ctx)?;
+        let after = match position(reading, viewer.tenant, since).await? {
+            Some(since) => since,
+            None => reading.log.head(reading.log.partition_of(viewer.tenant)).await.or_internal()?,
+        };
+        let follower = LogFollower::new(reading, viewer.tenant, Some(NotificationKind::types()), after, slot)?;
+        let reading = reading.clone();
+        Ok(follower.pages().then(move |page| {
+            let reading = reading.clone();
+            async move {
+                // The cards and runs that it is about should be there for whoever is told; if not, they are null.
+                let schemas::Cursor { partition, position } = page.cursor.0;
+                for model in [runs::NAME, board::NAME] {
+                    let _ = reading.progress.wait(model, partition, position, reading.wait).await;
+                }
+                NotificationsFrame(page)
+            }
+        }))
+    }
+
+    /// Follows the tenant's log from its first event, or with `since` from behind that. The first frame comes at once and
+    /// holds nothing but a cursor. For auditors; `GET /v1/events` is the same for programs.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn events(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
+        #[graphql(desc = "Only events of these types, such as `CardMoved`.")] types: Option<Vec<String>>,
+    ) -> Result<impl Stream<Item = EventsFrame> + use<>> {
+        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
+        let slot = Slots::take(ctx)?;
+        let types = types.map(log::types).transpose()?;
+        let after = position(reading, viewer.tenant, since).await?.unwrap_or(0);
+        Ok(LogFollower::new(reading, viewer.tenant, types, after, slot)?.pages().map(EventsFrame))
     }
 }

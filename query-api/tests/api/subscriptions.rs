@@ -320,6 +320,61 @@ async fn what_agents_write_and_what_it_costs_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_itself_is_followed_and_what_people_want_to_be_told() {
+    const EVENTS: &str = "subscription E($since: Cursor, $types: [String!]) {
+        events(since: $since, types: $types) { cursor events { cursor kind subject } } }";
+    const NEWS: &str = "subscription { notifications { cursor notifications { kind card { id } run { id } } } }";
+    let Stage { mut world, api, tenant, card, .. } = stage(11).await;
+    let (provider, other) = (world.provider(tenant).await, world.tenant().await);
+    let (mut log, mut news, mut foreign) = (api.open(tenant).await, api.open(tenant).await, api.open(other).await);
+    log.subscribe("1", EVENTS, Value::Null).await;
+    assert_eq!(log.frame().await["events"], json!([]));
+    let (frames, middle) = until(&mut log, world.position - 1).await;
+    assert_eq!(frames[0]["events"][0]["kind"], "TenantCreated");
+    assert_eq!(frames[0]["events"][0]["subject"], json!(tenant));
+    for socket in [&mut news, &mut foreign] {
+        socket.subscribe("1", NEWS, Value::Null).await;
+        assert_eq!(socket.frame().await["notifications"], json!([]));
+    }
+
+    let run = world.request_run(tenant, card, provider).await.unwrap();
+    world.queue(tenant, run).await;
+    world.begin(tenant, run, 1).await;
+    world.succeed(tenant, run, 1).await;
+    api.caught_up(&world).await;
+    let told = news.frame().await;
+    assert_eq!(
+        told["notifications"],
+        json!([{ "kind": "RUN_SUCCEEDED", "card": { "id": card }, "run": { "id": run } }])
+    );
+    let (frames, _) = until(&mut log, world.position).await;
+    let kinds = |frames: &[Value]| -> Vec<String> {
+        let events = frames.iter().flat_map(|frame| frame["events"].as_array().unwrap().clone());
+        events.map(|event| event["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    // From a cursor, and only some of it.
+    log.subscribe("2", EVENTS, json!({ "since": middle, "types": ["RunSucceeded", "CardRunRequested"] })).await;
+    let mut some = vec![];
+    while some.len() < 2 {
+        let message = log.hear().await;
+        if message["id"] == "2" {
+            some.push(message["payload"]["data"]["events"].clone());
+            some.retain(|frame| frame["events"] != json!([]));
+        }
+        if kinds(&some).len() == 2 {
+            break;
+        }
+    }
+    assert_eq!(kinds(&some), ["CardRunRequested", "RunSucceeded"]);
+    assert!(kinds(&frames).contains(&"RunSucceeded".to_owned()));
+    log.subscribe("3", EVENTS, json!({ "types": ["Nonsense"] })).await;
+    assert_eq!(log.hear().await["payload"]["errors"][0]["extensions"]["code"], "types_unknown");
+    // Another tenant was told nothing of it: what it hears next is its own.
+    foreign.say(json!({ "type": "ping" })).await;
+    assert_eq!(foreign.hear().await["type"], "pong");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_has_more_subscriptions_than_they_may() {
     let mut world = World::new(10).await;
     let tenant = world.tenant().await;

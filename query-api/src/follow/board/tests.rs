@@ -33,6 +33,7 @@ async fn stage(seed: u64, behind: usize) -> Stage {
         log: world.log.clone(),
         progress: following.progress.clone(),
         boards: Arc::new(crate::follow::Boards::new(world.log.clone(), following.progress.clone())),
+        tail: outbox::tail::Tail::new(world.log.clone(), None),
         wait: std::time::Duration::from_secs(10),
     };
     Stage { world, following, reading, tenant, project, cards, deltas: broadcast::Sender::new(behind) }
