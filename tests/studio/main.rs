@@ -90,7 +90,8 @@ async fn what_subscribers_put_together_is_the_board_whatever_was_killed() {
         }
         installation.start_again();
     }
-    child.stdin.take().unwrap().write_all(b"compare\n").await.unwrap();
+    // One that has given up does not listen; its verdict is missing then.
+    let _ = child.stdin.take().unwrap().write_all(b"compare\n").await;
     let verdict = next().await;
     assert!(verdict.as_deref().is_some_and(|verdict| verdict.starts_with("same ")), "{verdict:?}");
     println!("{}", verdict.unwrap());

@@ -64,6 +64,8 @@ async function command(path, body) {
   }
 }
 
+const plain = (board) => lanesOf(board).map(({ key, cards }) => ({ key, cards: cards.map(({ id, version }) => ({ id, version })) }));
+
 let going = true;
 const lanes = ['backlog', 'ready', 'review', 'done'];
 async function work() {
@@ -94,25 +96,43 @@ const cutting = (async () => {
     await sleep(random(10));
   }
 })();
+// At any moment what somebody has is the board as of their cursor, by another fold than the one that made the frames.
+let checks = 0;
+const checking = (async () => {
+  for (; going; await sleep(50)) {
+    const { board } = subscribers[random(SUBSCRIBERS)];
+    const lanes = await truth({ asOf: board.cursor });
+    if (!lanes) continue;
+    assert.deepEqual(plain(board), lanes, `as of ${board.cursor}`);
+    checks += 1;
+  }
+})();
 await new Promise((resolve) => createInterface({ input: process.stdin }).once('line', resolve));
 await cutting;
 going = false;
+await checking;
 const commands = (await Promise.all(workers)).reduce((a, b) => a + b);
 const last = await command(`/v1/projects/${project}/cards`, { title: 'The last one' });
 
-async function truth() {
-  const query = 'query($p: ID!, $at: Cursor) { board(project: $p, waitFor: $at) { lanes { key cards { id version } } } }';
-  const body = JSON.stringify({ query, variables: { p: project, at: last.position } });
-  const answer = await fetch(url, { method: 'POST', headers: { ...authorization, 'content-type': 'application/json' }, body });
-  return (await answer.json()).data.board.lanes;
+/** The board as the server has it now, or as it folds it from the log as of a cursor; nothing while it is down. */
+async function truth(variables) {
+  const query = 'query($p: ID!, $at: Cursor, $asOf: Cursor) { board(project: $p, waitFor: $at, asOf: $asOf) { lanes { key cards { id version } } } }';
+  const headers = { ...authorization, 'content-type': 'application/json' };
+  const body = JSON.stringify({ query, variables: { p: project, ...variables } });
+  try {
+    const answer = await fetch(url, { method: 'POST', headers, body, signal: AbortSignal.timeout(5000) });
+    return (await answer.json()).data?.board?.lanes;
+  } catch {
+    return undefined;
+  }
 }
-const wanted = await truth();
-const plain = (board) => lanesOf(board).map(({ key, cards }) => ({ key, cards: cards.map(({ id, version }) => ({ id, version })) }));
+
+const wanted = await truth({ at: last.position });
 const deadline = Date.now() + 60_000;
 for (const [number, subscriber] of subscribers.entries()) {
   while (!subscriber.board.cards.has(last.id) && Date.now() < deadline) await sleep(20);
   assert.deepEqual(plain(subscriber.board), wanted, `subscriber ${number}`);
 }
 const sum = (of) => subscribers.reduce((all, one) => all + of(one), 0);
-console.log(`same ${SUBSCRIBERS} subscribers, ${commands} commands, ${cuts} cuts, ${sum((one) => one.frames)} frames, ${sum((one) => one.resyncs)} resyncs`);
+console.log(`same ${SUBSCRIBERS} subscribers, ${commands} commands, ${cuts} cuts, ${checks} checks, ${sum((one) => one.frames)} frames, ${sum((one) => one.resyncs)} resyncs`);
 process.exit(0);
