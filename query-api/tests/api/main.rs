@@ -2,6 +2,7 @@
 
 mod api;
 mod events;
+mod foreign;
 mod http;
 mod isolation;
 #[expect(dead_code, reason = "tests of the log itself need more")]
