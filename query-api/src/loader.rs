@@ -10,7 +10,7 @@ use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, Error};
 use domain::{CardId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
 use outbox::{Log, LogError};
-use projections::board::{self, CardRow, ProjectRow, ProviderRow, WorkspaceRow};
+use projections::board::{self, CardRow, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
 use projections::runs::{self, RunRow, StepRow};
 
 use crate::error::OrInternal as _;
@@ -77,6 +77,21 @@ loads! {
     ProjectId => ProjectRow by board::projects_by_id, project;
     CardId => CardRow by board::cards_by_id, card;
     RunId => RunRow by runs::runs_by_id, run;
+}
+
+/// The only tenant that can be named is the one that asks.
+impl Loader<TenantId> for Named {
+    type Value = TenantRow;
+    type Error = LogError;
+
+    async fn load(&self, keys: &[TenantId]) -> Result<HashMap<TenantId, TenantRow>, LogError> {
+        if !keys.contains(&self.tenant) {
+            return Ok(HashMap::new());
+        }
+        let mut tx = projections::read(&self.log, self.tenant).await?;
+        let row = board::tenant(&mut tx, self.tenant).await?;
+        Ok(row.into_iter().map(|row| (self.tenant, row)).collect())
+    }
 }
 
 impl Loader<StepsOf> for Named {

@@ -2,9 +2,11 @@
 
 mod board;
 mod card;
+mod cards;
 mod compat;
 mod frame;
 mod history;
+mod node;
 mod page;
 mod project;
 mod query;

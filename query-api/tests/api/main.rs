@@ -4,10 +4,12 @@ mod api;
 mod events;
 mod http;
 mod isolation;
+mod lists;
 #[expect(dead_code, reason = "tests of the log itself need more")]
 #[expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 #[path = "../../../outbox/tests/outbox/support/nats.rs"]
 mod nats;
+mod node;
 mod queries;
 #[expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 mod replay;
