@@ -4,6 +4,7 @@ mod board;
 mod card;
 mod cards;
 mod compat;
+mod environment;
 mod frame;
 mod history;
 mod node;

@@ -1,10 +1,11 @@
 //! Anything that has an id of its own.
 
 use async_graphql::{Context, ID, Interface, Result};
-use domain::id::{CardKind, ProjectKind, ProviderKind, RunKind, TenantKind, WorkspaceKind};
+use domain::id::{CardKind, EnvironmentKind, ProjectKind, ProviderKind, RunKind, TenantKind, WorkspaceKind};
 use futures::future::try_join_all;
 
 use super::card::Card;
+use super::environment::Environment;
 use super::page::MOST;
 use super::project::Project;
 use super::run::Run;
@@ -22,6 +23,7 @@ pub(super) enum Node {
     Project(Project),
     Card(Card),
     Run(Run),
+    Environment(Environment),
 }
 
 /// What the id names, when it exists here.
@@ -40,6 +42,7 @@ pub(super) async fn node(ctx: &Context<'_>, id: &ID) -> Result<Option<Node>> {
         ProjectKind => Project
         CardKind => Card
         RunKind => Run
+        EnvironmentKind => Environment
     }
     Ok(None)
 }

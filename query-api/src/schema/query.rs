@@ -5,13 +5,14 @@ use std::sync::Arc;
 use access::Role as TokenRole;
 use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, ID, Object, Result};
-use domain::{CardId, ProjectId, WorkspaceId};
-use projections::{board as boards, card_history, runs, usage as usages};
+use domain::{CardId, EnvironmentId, ProjectId, WorkspaceId};
+use projections::{board as boards, card_history, environments, runs, usage as usages};
 use time::{Date, OffsetDateTime};
 
 use super::board::{self, Board};
 use super::card::Card;
 use super::cards::{self, CardFilter, CardOrder, Counted};
+use super::environment::Environment;
 use super::history::{self, HistoryEntry};
 use super::node::{self, Node};
 use super::page::{self, READ, Wanted};
@@ -269,6 +270,47 @@ impl Query {
             None => None,
         };
         page.of(&mut Snapshot::open(ctx, runs::NAME, wait_for).await?, project, card).await
+    }
+
+    /// One environment.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn environment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The environment, `env_…`")] id: ID,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Option<Environment>> {
+        let mut snapshot = Snapshot::open(ctx, environments::NAME, wait_for).await?;
+        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&id)) else { return Ok(None) };
+        let row = environments::environment(snapshot.conn(), tenant, id).await.or_internal()?;
+        Ok(row.map(|row| Environment(Arc::new(row))))
+    }
+
+    /// A project's environments, the newest first. An unknown project has none.
+    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    async fn environments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project, `prj_…`")] project: ID,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Connection<String, Environment>> {
+        let size = page::size(first)?;
+        let after = after.map(|text| text.parse().map_err(|_| cursor_invalid())).transpose()?;
+        let mut connection = Connection::new(after.is_some(), false);
+        let Some(project) = named::<_>(&project) else { return Ok(connection) };
+        let mut snapshot = Snapshot::open(ctx, environments::NAME, wait_for).await?;
+        let tenant = snapshot.tenant;
+        let mut rows =
+            environments::environments(snapshot.conn(), tenant, project, after, size + 1).await.or_internal()?;
+        connection.has_next_page = page::cut(&mut rows, size);
+        let edge = |row: environments::EnvironmentRow| {
+            let cursor = EnvironmentId::from_uuid(row.environment).to_string();
+            Edge::new(cursor, Environment(Arc::new(row)))
+        };
+        connection.edges.extend(rows.into_iter().map(edge));
+        Ok(connection)
     }
 
     /// What was used in a range of days, by day, project, provider and model.

@@ -6,12 +6,13 @@ use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
 use domain::id::{EnvironmentKind, ProviderKind, RunKind};
 use domain::run::TaskOutcome;
-use domain::{CardId, ProjectId, RunId};
+use domain::{CardId, EnvironmentId, ProjectId, RunId};
 use projections::runs::{self, RunRow, StepRow};
 use sqlx::types::Json;
 use time::OffsetDateTime;
 
 use super::card::Card;
+use super::environment::Environment;
 use super::page;
 use super::project::Project;
 use crate::error::{OrInternal as _, cursor_invalid};
@@ -184,6 +185,13 @@ impl Run {
     /// Where the current or last attempt runs, `env_…`
     async fn environment(&self) -> Option<ID> {
         self.0.environment.map(id::<EnvironmentKind>)
+    }
+
+    /// Where the current or last attempt runs, itself.
+    #[graphql(complexity = "5 + child_complexity")]
+    async fn current_environment(&self, ctx: &Context<'_>) -> Result<Option<Environment>> {
+        let Some(environment) = self.0.environment else { return Ok(None) };
+        Ok(named(ctx, EnvironmentId::from_uuid(environment)).await?.map(Environment))
     }
 
     /// The card that is run.

@@ -1,6 +1,7 @@
 //! The query API over real HTTP and real sockets, on a real log and its read models.
 
 mod api;
+mod environments;
 mod events;
 mod http;
 mod isolation;
