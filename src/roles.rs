@@ -52,8 +52,13 @@ impl Role {
 }
 
 /// The read models that others wait for or follow.
-const WATCHED: [&str; 4] =
-    [projections::board::NAME, projections::card_history::NAME, projections::runs::NAME, projections::usage::NAME];
+const WATCHED: [&str; 5] = [
+    projections::board::NAME,
+    projections::card_history::NAME,
+    projections::runs::NAME,
+    projections::usage::NAME,
+    projections::environments::NAME,
+];
 /// For whoever opens the bare address.
 const INDEX: &str = "AgentWorks
 

@@ -11,6 +11,7 @@
 
 pub mod board;
 pub mod card_history;
+pub mod environments;
 mod fact;
 pub mod generations;
 mod model;
@@ -26,7 +27,7 @@ pub use model::Model;
 use outbox::consumer::Consumer;
 
 /// Every read model, each of them a consumer of the log with its own position.
-pub const MODELS: [Model; 4] = [board::MODEL, card_history::MODEL, runs::MODEL, usage::MODEL];
+pub const MODELS: [Model; 5] = [board::MODEL, card_history::MODEL, runs::MODEL, usage::MODEL, environments::MODEL];
 
 /// Every read model, for the harness.
 pub fn all() -> Vec<Arc<dyn Consumer>> {

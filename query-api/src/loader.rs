@@ -8,9 +8,10 @@ use std::sync::Arc;
 use access::MasterKeys;
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, Error};
-use domain::{CardId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
+use domain::{CardId, EnvironmentId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
 use outbox::{Log, LogError};
-use projections::board::{self, CardRow, ProjectRow, ProviderRow, WorkspaceRow};
+use projections::board::{self, CardRow, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
+use projections::environments::{self, EnvironmentRow};
 use projections::runs::{self, RunRow, StepRow};
 
 use crate::error::OrInternal as _;
@@ -77,6 +78,22 @@ loads! {
     ProjectId => ProjectRow by board::projects_by_id, project;
     CardId => CardRow by board::cards_by_id, card;
     RunId => RunRow by runs::runs_by_id, run;
+    EnvironmentId => EnvironmentRow by environments::environments_by_id, environment;
+}
+
+/// The only tenant that can be named is the one that asks.
+impl Loader<TenantId> for Named {
+    type Value = TenantRow;
+    type Error = LogError;
+
+    async fn load(&self, keys: &[TenantId]) -> Result<HashMap<TenantId, TenantRow>, LogError> {
+        if !keys.contains(&self.tenant) {
+            return Ok(HashMap::new());
+        }
+        let mut tx = projections::read(&self.log, self.tenant).await?;
+        let row = board::tenant(&mut tx, self.tenant).await?;
+        Ok(row.into_iter().map(|row| (self.tenant, row)).collect())
+    }
 }
 
 impl Loader<StepsOf> for Named {

@@ -6,10 +6,12 @@
 
 mod apply;
 mod at;
+mod list;
 mod read;
 mod row;
 
 pub use at::{BoardAt, as_of};
+pub use list::{CardFilter, CardOrder, CardPage, CardPlace, count, list};
 pub use read::{
     card, cards, cards_by_id, cards_changed, occupied_lanes, project, projects, projects_by_id, providers,
     providers_by_id, tenant, workspaces, workspaces_by_id,

@@ -5,7 +5,7 @@ use domain::card::CardCommand;
 use domain::run::{FailureKind, RunCommand};
 use domain::{ProviderId, TenantId};
 use projections::card_history::Page;
-use projections::{board, card_history, runs, usage};
+use projections::{board, card_history, environments, runs, usage};
 use time::macros::date;
 
 use crate::support::{World, lane, model_call, reason, text};
@@ -52,11 +52,16 @@ async fn a_run_shows_in_every_model() {
 
     let row = runs::run(&mut tx, tenant, run).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.attempt, row.input_tokens), ("succeeded", 2, 1_000));
-    assert_eq!(row.outcome.unwrap().0.files_changed, ["src/lib.rs", "odd\u{fffd}name"]);
+    assert_eq!(row.outcome.as_ref().unwrap().0.files_changed, ["src/lib.rs", "odd\u{fffd}name"]);
     assert_eq!(runs::active_runs(&mut tx, tenant, project).await.unwrap(), 0);
     let steps = runs::steps(&mut tx, tenant, run, 0).await.unwrap();
     assert_eq!(steps.iter().map(|step| (step.attempt, step.number)).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
     assert_eq!(steps[0].detail, "ok\n\\u0000 stays as it is");
+
+    let found = environments::environments(&mut tx, tenant, project, None, 9).await.unwrap();
+    let attempts: Vec<_> = found.iter().map(|row| (row.run, row.attempt, row.state.as_str())).collect();
+    assert_eq!(attempts, [(run.uuid(), 2, "requested"), (run.uuid(), 1, "requested")]);
+    assert_eq!(row.environment, Some(found[0].environment));
 
     let rows =
         usage::usage(&mut tx, tenant, date!(2020 - 01 - 01), date!(2030 - 01 - 01), Some(project)).await.unwrap();

@@ -59,8 +59,13 @@ fn secret() -> SecretRef {
 }
 
 /// The read models.
-pub(crate) const NAMES: [&str; 4] =
-    [projections::board::NAME, projections::card_history::NAME, projections::runs::NAME, projections::usage::NAME];
+pub(crate) const NAMES: [&str; 5] = [
+    projections::board::NAME,
+    projections::card_history::NAME,
+    projections::runs::NAME,
+    projections::usage::NAME,
+    projections::environments::NAME,
+];
 
 /// A log, and what has been made in it.
 pub(crate) struct World {

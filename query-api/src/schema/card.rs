@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
+use async_graphql::connection::Connection;
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use domain::id::{CardKind, ProviderKind, RunKind};
 use domain::{CardId, ProjectId, RunId};
 use projections::board::{self, CardRow};
+use projections::{card_history, runs};
 use sqlx::types::Json;
 use time::OffsetDateTime;
 
+use super::history::{self, HistoryEntry};
+use super::page::{self, Wanted};
 use super::project::Project;
-use super::run::Run;
+use super::run::{self, Run};
 use crate::loader::{all_named, named};
 use crate::personal;
 use crate::scalar::{id, int};
+use crate::snapshot::Snapshot;
 
 /// The agent that runs a card.
 #[derive(SimpleObject)]
@@ -78,7 +83,7 @@ pub(crate) struct Card(pub(crate) Arc<CardRow>);
 #[Object]
 impl Card {
     /// `crd_…`
-    async fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         id::<CardKind>(self.0.card)
     }
 
@@ -148,6 +153,37 @@ impl Card {
     /// How its last run ended.
     async fn last_run(&self) -> Option<LastRun> {
         self.0.last_run.clone().map(|Json(last)| LastRun(last))
+    }
+
+    /// Its runs, the newest first.
+    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    async fn runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+    ) -> Result<Connection<String, Run>> {
+        let page = run::Page::new(first, after)?;
+        let (project, card) = (ProjectId::from_uuid(self.0.project), CardId::from_uuid(self.0.card));
+        page.of(&mut Snapshot::open(ctx, runs::NAME, None).await?, project, Some(card)).await
+    }
+
+    /// What happened to it, its runs and their environments, in order.
+    #[graphql(complexity = "page::cost(first, last, child_complexity)")]
+    async fn history(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only what stands after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only what stands before this edge's cursor.")] before: Option<String>,
+    ) -> Result<Connection<String, HistoryEntry>> {
+        let mut snapshot = Snapshot::open(ctx, card_history::NAME, None).await?;
+        let wanted = Wanted { first, after, last, before };
+        let found = history::history(&mut snapshot, CardId::from_uuid(self.0.card), wanted).await?;
+        // The history may be behind the board.
+        Ok(found.unwrap_or_else(|| Connection::new(false, false)))
     }
 
     /// Whether it is off the board.

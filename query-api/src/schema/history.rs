@@ -3,13 +3,15 @@
 use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, ID, Object, Result};
 use domain::id::{EventKind, RunKind};
-use domain::{CardId, PersonalText, SubjectId};
+use domain::{CardId, PersonalText, RunId, SubjectId};
 use projections::card_history::{self, HistoryRow, Page};
 use schemas::Cursor;
 use time::OffsetDateTime;
 
-use super::page;
-use crate::error::{OrInternal as _, coded, cursor_invalid};
+use super::page::Wanted;
+use super::run::Run;
+use crate::error::{OrInternal as _, cursor_invalid};
+use crate::loader::named;
 use crate::personal::{self, ERASED};
 use crate::scalar::id;
 use crate::snapshot::Snapshot;
@@ -76,6 +78,13 @@ impl HistoryEntry {
         self.0.run.map(id::<RunKind>)
     }
 
+    /// The run that it belongs to, itself.
+    #[graphql(complexity = "5 + child_complexity")]
+    async fn in_run(&self, ctx: &Context<'_>) -> Result<Option<Run>> {
+        let Some(run) = self.0.run else { return Ok(None) };
+        Ok(named(ctx, RunId::from_uuid(run)).await?.map(Run))
+    }
+
     /// The attempt that it belongs to, from 1.
     async fn attempt(&self) -> Option<i32> {
         self.0.attempt
@@ -88,41 +97,21 @@ impl HistoryEntry {
     }
 }
 
-/// Which part of a history.
-pub(super) struct Wanted {
-    pub(super) first: Option<i32>,
-    pub(super) after: Option<String>,
-    pub(super) last: Option<i32>,
-    pub(super) before: Option<String>,
-}
-
 /// A part of the card's history; `None` when there is no such card.
 pub(super) async fn history(
     snapshot: &mut Snapshot,
     card: CardId,
     wanted: Wanted,
 ) -> Result<Option<Connection<String, HistoryEntry>>> {
-    if wanted.first.is_some() && wanted.last.is_some() {
-        return Err(coded("page_invalid", "name either `first` or `last`"));
-    }
     let (tenant, partition) = (snapshot.tenant, snapshot.cursor.partition);
-    let size = page::size(wanted.first.or(wanted.last))?;
-    let last = wanted.last.is_some();
-    let (after, before) = (position(partition, wanted.after)?, position(partition, wanted.before)?);
+    let (size, last) = wanted.size()?;
+    let (after, before) = (position(partition, wanted.after.as_ref())?, position(partition, wanted.before.as_ref())?);
     let asked = Page { after, before, last, limit: size + 1 };
     let mut rows = card_history::history(snapshot.conn(), tenant, card, asked).await.or_internal()?;
     if rows.is_empty() && !card_history::exists(snapshot.conn(), tenant, card).await.or_internal()? {
         return Ok(None);
     }
-    // Rows come in order either way; the one too many stands at the far end.
-    if last {
-        rows.reverse();
-    }
-    let more = page::cut(&mut rows, size);
-    if last {
-        rows.reverse();
-    }
-    let (back, on) = if last { (more, before.is_some()) } else { (after.is_some(), more) };
+    let (back, on) = wanted.cut(&mut rows, size);
     let mut connection = Connection::new(back, on);
     connection.edges.extend(rows.into_iter().map(|row| {
         let cursor = Cursor { partition, position: row.position };
@@ -131,7 +120,7 @@ pub(super) async fn history(
     Ok(Some(connection))
 }
 
-fn position(partition: i32, cursor: Option<String>) -> Result<Option<i64>> {
+fn position(partition: i32, cursor: Option<&String>) -> Result<Option<i64>> {
     let Some(cursor) = cursor else { return Ok(None) };
     let cursor: Cursor = cursor.parse().map_err(|_| cursor_invalid())?;
     if cursor.partition == partition { Ok(Some(cursor.position)) } else { Err(cursor_invalid()) }

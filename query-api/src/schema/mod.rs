@@ -2,10 +2,13 @@
 
 mod board;
 mod card;
+mod cards;
 mod compat;
+mod environment;
 mod frame;
 mod history;
 mod log;
+mod node;
 mod page;
 mod project;
 mod query;

@@ -36,3 +36,37 @@ pub(super) fn cut<T>(rows: &mut Vec<T>, size: i64) -> bool {
     rows.truncate(size);
     more
 }
+
+/// Which part of a list that can be read from both ends.
+pub(super) struct Wanted {
+    pub(super) first: Option<i32>,
+    pub(super) after: Option<String>,
+    pub(super) last: Option<i32>,
+    pub(super) before: Option<String>,
+}
+
+impl Wanted {
+    /// How many rows, and whether they are the last ones of the range.
+    ///
+    /// # Errors
+    /// `page_invalid`.
+    pub(super) fn size(&self) -> Result<(i64, bool)> {
+        if self.first.is_some() && self.last.is_some() {
+            return Err(coded("page_invalid", "name either `first` or `last`"));
+        }
+        Ok((size(self.first.or(self.last))?, self.last.is_some()))
+    }
+
+    /// Cuts what was read, in order, with one row more than the page has; whether there is something before the page and
+    /// after it.
+    pub(super) fn cut<T>(&self, rows: &mut Vec<T>, size: i64) -> (bool, bool) {
+        if self.last.is_none() {
+            return (self.after.is_some(), cut(rows, size));
+        }
+        // The one too many stands at the far end.
+        rows.reverse();
+        let more = cut(rows, size);
+        rows.reverse();
+        (more, self.before.is_some())
+    }
+}

@@ -135,7 +135,7 @@ pub(super) struct Project(pub(super) Arc<ProjectRow>);
 #[Object]
 impl Project {
     /// `prj_…`
-    async fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         id::<ProjectKind>(self.0.project)
     }
 

@@ -5,17 +5,20 @@ use std::sync::Arc;
 use access::Role as TokenRole;
 use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, ID, Object, Result};
-use domain::{CardId, ProjectId, RunId, WorkspaceId};
-use projections::{board as boards, card_history, runs, usage as usages};
+use domain::{CardId, EnvironmentId, ProjectId, WorkspaceId};
+use projections::{board as boards, card_history, environments, runs, usage as usages};
 use time::{Date, OffsetDateTime};
 
 use super::board::{self, Board};
 use super::card::Card;
-use super::history::{self, HistoryEntry, Wanted};
-use super::page::{self, READ};
+use super::cards::{self, CardFilter, CardOrder, Counted};
+use super::environment::Environment;
+use super::history::{self, HistoryEntry};
+use super::node::{self, Node};
+use super::page::{self, READ, Wanted};
 use super::project::Project;
 use super::replay;
-use super::run::Run;
+use super::run::{self, Run};
 use super::tenant::{Me, Provider, Role, Tenant, Workspace};
 use super::usage::{Days, Usage};
 use crate::error::{OrInternal as _, cursor_invalid};
@@ -50,6 +53,26 @@ impl Query {
             TokenRole::Operator => None,
         };
         Ok(Me { tenant: tenant.map(Tenant), actor: viewer.actor.to_string(), role })
+    }
+
+    /// Whatever an id names.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn node(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The id, such as `prj_…`")] id: ID,
+    ) -> Result<Option<Node>> {
+        node::node(ctx, &id).await
+    }
+
+    /// Whatever several ids name, in their order; null where one names nothing.
+    #[graphql(complexity = "READ + ids.len() * child_complexity")]
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The ids, at most 200.")] ids: Vec<ID>,
+    ) -> Result<Vec<Option<Node>>> {
+        node::nodes(ctx, &ids).await
     }
 
     /// Every workspace, the oldest first.
@@ -159,6 +182,26 @@ impl Query {
         Ok(row.map(|row| Card(Arc::new(row))))
     }
 
+    /// A project's cards. An unknown project has none.
+    #[graphql(complexity = "page::cost(first, last, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a connection")]
+    async fn cards(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project, `prj_…`")] project: ID,
+        #[graphql(desc = "Which of them; those on the board when null.")] filter: Option<CardFilter>,
+        #[graphql(desc = "In which order.", default)] order_by: CardOrder,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Connection<String, Card, Counted>> {
+        let (wanted, filter) = (Wanted { first, after, last, before }, filter.unwrap_or_default());
+        cards::cards(ctx, &project, filter, order_by, wanted, wait_for).await
+    }
+
     /// What happened to a card, its runs and their environments, in order.
     #[graphql(complexity = "page::cost(first, last, child_complexity)")]
     #[expect(clippy::too_many_arguments, reason = "the arguments of a connection")]
@@ -219,22 +262,54 @@ impl Query {
         #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Connection<String, Run>> {
-        let size = page::size(first)?;
-        let after = after.map(|text| text.parse::<RunId>().map_err(|_| cursor_invalid())).transpose()?;
-        let mut connection = Connection::new(after.is_some(), false);
-        let Some(project) = named::<_>(&project) else { return Ok(connection) };
+        let page = run::Page::new(first, after)?;
+        let Some(project) = named::<_>(&project) else { return Ok(page.none()) };
         let card = match card.as_ref().map(named::<_>) {
-            Some(None) => return Ok(connection),
+            Some(None) => return Ok(page.none()),
             Some(Some(card)) => Some::<CardId>(card),
             None => None,
         };
-        let mut snapshot = Snapshot::open(ctx, runs::NAME, wait_for).await?;
+        page.of(&mut Snapshot::open(ctx, runs::NAME, wait_for).await?, project, card).await
+    }
+
+    /// One environment.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn environment(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The environment, `env_…`")] id: ID,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Option<Environment>> {
+        let mut snapshot = Snapshot::open(ctx, environments::NAME, wait_for).await?;
+        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&id)) else { return Ok(None) };
+        let row = environments::environment(snapshot.conn(), tenant, id).await.or_internal()?;
+        Ok(row.map(|row| Environment(Arc::new(row))))
+    }
+
+    /// A project's environments, the newest first. An unknown project has none.
+    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    async fn environments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project, `prj_…`")] project: ID,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<Connection<String, Environment>> {
+        let size = page::size(first)?;
+        let after = after.map(|text| text.parse().map_err(|_| cursor_invalid())).transpose()?;
+        let mut connection = Connection::new(after.is_some(), false);
+        let Some(project) = named::<_>(&project) else { return Ok(connection) };
+        let mut snapshot = Snapshot::open(ctx, environments::NAME, wait_for).await?;
         let tenant = snapshot.tenant;
-        let mut rows = runs::runs(snapshot.conn(), tenant, project, card, after, size + 1).await.or_internal()?;
+        let mut rows =
+            environments::environments(snapshot.conn(), tenant, project, after, size + 1).await.or_internal()?;
         connection.has_next_page = page::cut(&mut rows, size);
-        connection.edges.extend(
-            rows.into_iter().map(|row| Edge::new(id::<domain::id::RunKind>(row.run).to_string(), Run(Arc::new(row)))),
-        );
+        let edge = |row: environments::EnvironmentRow| {
+            let cursor = EnvironmentId::from_uuid(row.environment).to_string();
+            Edge::new(cursor, Environment(Arc::new(row)))
+        };
+        connection.edges.extend(rows.into_iter().map(edge));
         Ok(connection)
     }
 

@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
 use domain::id::{EnvironmentKind, ProviderKind, RunKind};
 use domain::run::TaskOutcome;
-use domain::{CardId, ProjectId, RunId};
-use projections::runs::{RunRow, StepRow};
+use domain::{CardId, EnvironmentId, ProjectId, RunId};
+use projections::runs::{self, RunRow, StepRow};
 use sqlx::types::Json;
 use time::OffsetDateTime;
 
 use super::card::Card;
+use super::environment::Environment;
+use super::page;
 use super::project::Project;
+use crate::error::{OrInternal as _, cursor_invalid};
 use crate::loader::{StepsOf, named};
 use crate::personal;
 use crate::scalar::{BigInt, Cursor, id, int};
+use crate::snapshot::Snapshot;
 
 /// How far a run is.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +163,7 @@ pub(crate) struct Run(pub(crate) Arc<RunRow>);
 #[Object]
 impl Run {
     /// `run_…`
-    async fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         id::<RunKind>(self.0.run)
     }
 
@@ -180,6 +185,13 @@ impl Run {
     /// Where the current or last attempt runs, `env_…`
     async fn environment(&self) -> Option<ID> {
         self.0.environment.map(id::<EnvironmentKind>)
+    }
+
+    /// Where the current or last attempt runs, itself.
+    #[graphql(complexity = "5 + child_complexity")]
+    async fn current_environment(&self, ctx: &Context<'_>) -> Result<Option<Environment>> {
+        let Some(environment) = self.0.environment else { return Ok(None) };
+        Ok(named(ctx, EnvironmentId::from_uuid(environment)).await?.map(Environment))
     }
 
     /// The card that is run.
@@ -285,6 +297,42 @@ impl Run {
     /// The version, for `If-Match` of a command; 0 until the run took up its card's wish.
     async fn version(&self) -> i32 {
         int(self.0.version)
+    }
+}
+
+/// A page of a list of runs, the newest first.
+pub(super) struct Page {
+    size: i64,
+    after: Option<RunId>,
+}
+
+impl Page {
+    /// # Errors
+    /// `page_invalid`, `cursor_invalid`.
+    pub(super) fn new(first: Option<i32>, after: Option<String>) -> Result<Self> {
+        let after = after.map(|text| text.parse().map_err(|_| cursor_invalid())).transpose()?;
+        Ok(Self { size: page::size(first)?, after })
+    }
+
+    /// The page of a list that has nothing.
+    pub(super) fn none(&self) -> Connection<String, Run> {
+        Connection::new(self.after.is_some(), false)
+    }
+
+    /// The page of the project's runs; of one card when it is named.
+    pub(super) async fn of(
+        &self,
+        snapshot: &mut Snapshot,
+        project: ProjectId,
+        card: Option<CardId>,
+    ) -> Result<Connection<String, Run>> {
+        let (tenant, limit) = (snapshot.tenant, self.size + 1);
+        let mut rows = runs::runs(snapshot.conn(), tenant, project, card, self.after, limit).await.or_internal()?;
+        let mut connection = self.none();
+        connection.has_next_page = page::cut(&mut rows, self.size);
+        let edge = |row: RunRow| Edge::new(RunId::from_uuid(row.run).to_string(), Run(Arc::new(row)));
+        connection.edges.extend(rows.into_iter().map(edge));
+        Ok(connection)
     }
 }
 

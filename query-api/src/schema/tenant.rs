@@ -36,7 +36,7 @@ pub(super) struct Tenant(pub(super) TenantRow);
 #[Object]
 impl Tenant {
     /// `tnt_…`
-    async fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         id::<TenantKind>(self.0.id)
     }
 
@@ -68,7 +68,7 @@ pub(super) struct Workspace(pub(super) Arc<WorkspaceRow>);
 #[Object]
 impl Workspace {
     /// `wsp_…`
-    async fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         id::<WorkspaceKind>(self.0.workspace)
     }
 
@@ -100,7 +100,7 @@ pub(super) struct Provider(pub(super) Arc<ProviderRow>);
 #[Object]
 impl Provider {
     /// `prv_…`
-    async fn id(&self) -> ID {
+    pub(super) async fn id(&self) -> ID {
         id::<ProviderIdKind>(self.0.provider)
     }
 

@@ -15,9 +15,11 @@ async fn another_tenants_ids_are_answered_as_unknown_and_malformed_ones_are() {
     let card = world.card(tenant, project, "First").await;
     let run = world.request_run(tenant, card, provider).await.unwrap();
     world.queue(tenant, run).await;
+    let environment = world.begin(tenant, run, 1).await;
     let api = Api::start(&world).await;
     api.caught_up(&world).await;
-    let query = "query Q($workspace: ID!, $project: ID!, $card: ID!, $run: ID!) {
+    let query = "query Q($workspace: ID!, $project: ID!, $card: ID!, $run: ID!,
+        $environment: ID!) {
         workspaces { id } providers { id }
         projects { nodes { id } pageInfo { hasNextPage } edges { cursor } }
         inWorkspace: projects(workspace: $workspace) { nodes { id } }
@@ -25,29 +27,39 @@ async fn another_tenants_ids_are_answered_as_unknown_and_malformed_ones_are() {
         card(id: $card) { id } cardHistory(card: $card) { nodes { id } }
         run(id: $run) { id } runs(project: $project) { nodes { id } }
         ofCard: runs(project: $project, card: $card) { nodes { id } }
+        node(id: $card) { id } nodes(ids: [$workspace, $project, $card, $run, $environment]) { id }
+        cards(project: $project) { totalCount nodes { id } pageInfo { hasNextPage } }
+        environment(id: $environment) { id } environments(project: $project) { nodes { id } }
         usage(from: \"2023-11-01\", to: \"2023-11-30\") { rows { day } totals { modelCalls } }
         inProject: usage(from: \"2023-11-01\", to: \"2023-11-30\", project: $project) { rows { day } }
     }";
-    let theirs = json!({ "workspace": workspace, "project": project, "card": card, "run": run });
+    let theirs = json!({ "workspace": workspace, "project": project, "card": card, "run": run,
+        "environment": environment });
     let mine = api.data(tenant, query, theirs.clone()).await;
-    for lookup in ["project", "board", "card", "cardHistory", "run"] {
+    for lookup in ["project", "board", "card", "cardHistory", "run", "node", "environment"] {
         assert_ne!(mine[lookup], Value::Null, "{lookup}");
     }
     let unknown = json!({
         "workspace": "wsp_00000000000000000000000000", "project": "prj_00000000000000000000000000",
         "card": "crd_00000000000000000000000000", "run": "run_00000000000000000000000000",
+        "environment": "env_00000000000000000000000000",
     });
-    let malformed = json!({ "workspace": "x", "project": "", "card": run, "run": card });
+    let malformed = json!({ "workspace": "x", "project": "", "card": "crd_", "run": "run_x", "environment": "env" });
     let seen = api.data(other, query, theirs).await;
     assert_eq!(seen, api.data(other, query, unknown).await);
     assert_eq!(seen, api.data(other, query, malformed).await);
-    for lookup in ["project", "board", "card", "cardHistory", "run"] {
+    for lookup in ["project", "board", "card", "cardHistory", "run", "node", "environment"] {
         assert_eq!(seen[lookup], Value::Null, "{lookup}");
     }
-    for list in ["projects", "inWorkspace", "runs", "ofCard"] {
+    for list in ["projects", "inWorkspace", "runs", "ofCard", "cards", "environments"] {
         assert_eq!(seen[list]["nodes"], json!([]), "{list}");
     }
     assert_eq!((&seen["workspaces"], &seen["providers"]), (&json!([]), &json!([])));
+    assert_eq!((&seen["nodes"], &seen["cards"]["totalCount"]), (&json!(vec![Value::Null; 5]), &json!(0)));
+    assert_eq!(
+        mine["cards"],
+        json!({ "totalCount": 1, "nodes": [{ "id": card }], "pageInfo": { "hasNextPage": false } })
+    );
     assert_eq!(seen["usage"], json!({ "rows": [], "totals": { "modelCalls": "0" } }));
 
     // Subscriptions end with the same error.

@@ -1,14 +1,17 @@
 //! The query API over real HTTP and real sockets, on a real log and its read models.
 
 mod api;
+mod environments;
 mod events;
 mod foreign;
 mod http;
 mod isolation;
+mod lists;
 #[expect(dead_code, reason = "tests of the log itself need more")]
 #[expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 #[path = "../../../outbox/tests/outbox/support/nats.rs"]
 mod nats;
+mod node;
 mod queries;
 #[expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 mod replay;

@@ -1,0 +1,2 @@
+-- A project's environments, newest first: the ids sort by their time.
+CREATE INDEX IF NOT EXISTS environments_of_project ON environments (tenant, project, environment DESC);

@@ -1,0 +1,65 @@
+//! Questions about environments.
+
+use domain::TenantId;
+use domain::id::{EnvironmentId, ProjectId};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::row::EnvironmentRow;
+
+type Answer<T> = Result<T, sqlx::Error>;
+
+/// One environment.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn environment(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    id: EnvironmentId,
+) -> Answer<Option<EnvironmentRow>> {
+    sqlx::query_as("SELECT * FROM environments WHERE tenant = $1 AND environment = $2")
+        .bind(tenant.uuid())
+        .bind(id.uuid())
+        .fetch_optional(conn)
+        .await
+}
+
+/// Those of these environments that exist, in no order.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn environments_by_id(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    ids: &[EnvironmentId],
+) -> Answer<Vec<EnvironmentRow>> {
+    sqlx::query_as("SELECT * FROM environments WHERE tenant = $1 AND environment = ANY ($2)")
+        .bind(tenant.uuid())
+        .bind(ids.iter().map(|id| id.uuid()).collect::<Vec<Uuid>>())
+        .fetch_all(conn)
+        .await
+}
+
+/// At most `limit` environments of the project before `before`, the newest first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn environments(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    project: ProjectId,
+    before: Option<EnvironmentId>,
+    limit: i64,
+) -> Answer<Vec<EnvironmentRow>> {
+    sqlx::query_as(
+        "SELECT * FROM environments WHERE tenant = $1 AND project = $2 \
+         AND ($3::uuid IS NULL OR environment < $3) ORDER BY environment DESC LIMIT $4",
+    )
+    .bind(tenant.uuid())
+    .bind(project.uuid())
+    .bind(before.map(domain::Id::uuid))
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}

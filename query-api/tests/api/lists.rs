@@ -1,0 +1,223 @@
+//! Lists of cards and runs, in pages.
+
+use domain::card::CardCommand;
+use domain::value::Title;
+use domain::{CardId, ProjectId, TenantId};
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::support::{World, text};
+
+const CARDS: &str = "query Q($project: ID!, $filter: CardFilter, $order: CardOrder! = BOARD, $first: Int, $after: String,
+        $last: Int, $before: String, $at: Cursor) {
+    cards(project: $project, filter: $filter, orderBy: $order, first: $first, after: $after, last: $last, before: $before,
+        waitFor: $at) {
+        totalCount edges { cursor node { id title } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
+
+/// Every page in turn, from either end; what stood on them, in the list's order.
+async fn walked(api: &Api, tenant: TenantId, mut asked: Value, backward: bool) -> Vec<Value> {
+    let (size, from, more, edge) = if backward {
+        ("last", "before", "hasPreviousPage", "startCursor")
+    } else {
+        ("first", "after", "hasNextPage", "endCursor")
+    };
+    asked[size] = json!(2);
+    let mut all: Vec<Value> = Vec::new();
+    loop {
+        let page = api.data(tenant, CARDS, asked.clone()).await["cards"].clone();
+        let edges = page["edges"].as_array().unwrap().clone();
+        assert!(edges.len() <= 2);
+        all = if backward { [edges, all].concat() } else { [all, edges].concat() };
+        // A page says that others follow it exactly when they do.
+        assert_eq!(page["totalCount"].as_u64().unwrap() > all.len() as u64, page["pageInfo"][more] == true, "{page}");
+        if page["pageInfo"][more] == false {
+            return all;
+        }
+        asked[from] = page["pageInfo"][edge].clone();
+    }
+}
+
+fn titles(edges: &[Value]) -> Vec<&str> {
+    edges.iter().map(|edge| edge["node"]["title"].as_str().unwrap()).collect()
+}
+
+async fn edit(world: &mut World, tenant: TenantId, card: CardId, title: &str, description: &str) {
+    let edit = CardCommand::Edit { title: Some(Title::new(title).unwrap()), description: Some(text(description)) };
+    world.card_act(tenant, card, edit).await;
+}
+
+/// Seven cards in several states; their ids by their titles' order.
+async fn seven(world: &mut World, tenant: TenantId, project: ProjectId) -> Vec<CardId> {
+    let mut cards = Vec::new();
+    for title in ["a", "b", "c", "d", "e", "f", "g"] {
+        cards.push(world.card(tenant, project, title).await);
+    }
+    world.move_card(tenant, cards[2], "review").await;
+    world.move_card(tenant, cards[0], "ready").await;
+    let reason = domain::PersonalText::plain("waits");
+    let rank = domain::card::Rank::end(time::OffsetDateTime::UNIX_EPOCH);
+    world
+        .card_act(tenant, cards[4], CardCommand::Block { reason, lanes: domain::project::Lanes::default(), rank })
+        .await;
+    world.card_act(tenant, cards[5], CardCommand::Archive).await;
+    cards
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cards_are_listed_in_each_order_from_both_ends() {
+    let mut world = World::new(1).await;
+    let tenant = world.tenant().await;
+    let project = world.project(tenant).await;
+    let cards = seven(&mut world, tenant, project).await;
+    let api = Api::start(&world).await;
+    api.caught_up(&world).await;
+
+    let both = json!({ "archived": null });
+    for (order, filter, expected) in [
+        ("BOARD", Value::Null, ["b", "d", "g", "a", "c", "e"].as_slice()),
+        ("CREATED", Value::Null, &["g", "e", "d", "c", "b", "a"]),
+        ("UPDATED", Value::Null, &["e", "a", "c", "g", "d", "b"]),
+        ("CREATED", both.clone(), &["g", "f", "e", "d", "c", "b", "a"]),
+        ("UPDATED", both, &["f", "e", "a", "c", "g", "d", "b"]),
+    ] {
+        let asked = json!({ "project": project, "order": order, "filter": filter });
+        let whole = walked(&api, tenant, asked.clone(), false).await;
+        assert_eq!(titles(&whole), expected, "{order}");
+        assert_eq!(walked(&api, tenant, asked.clone(), true).await, whole, "{order}");
+        // Between two places, from either end.
+        let between = json!({ "project": project, "order": order, "filter": filter,
+            "after": whole[1]["cursor"], "before": whole[4]["cursor"] });
+        for (size, more) in [("first", "hasNextPage"), ("last", "hasPreviousPage")] {
+            let mut asked = between.clone();
+            asked[size] = json!(2);
+            let page = api.data(tenant, CARDS, asked).await["cards"].clone();
+            assert_eq!(page["edges"], json!(whole[2..4]), "{order}");
+            assert_eq!(page["totalCount"], whole.len());
+            assert_eq!(page["pageInfo"][more], false, "{page}");
+        }
+    }
+
+    // A place outlives its card's move, and a page goes on from where it ended.
+    let asked = json!({ "project": project, "first": 2 });
+    let page = api.data(tenant, CARDS, asked).await["cards"].clone();
+    world.move_card(tenant, cards[3], "done").await;
+    let at = schemas::Cursor { partition: 0, position: world.position }.to_string();
+    let asked = json!({ "project": project, "after": page["pageInfo"]["endCursor"], "at": at });
+    let page = api.data(tenant, CARDS, asked).await["cards"].clone();
+    assert_eq!(titles(page["edges"].as_array().unwrap()), ["g", "a", "c", "d", "e"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cards_are_narrowed_down_and_found_by_their_words() {
+    let mut world = World::new(2).await;
+    let (tenant, other) = (world.tenant().await, world.tenant().await);
+    let provider = world.provider(tenant).await;
+    let project = world.project(tenant).await;
+    let cards = seven(&mut world, tenant, project).await;
+    edit(&mut world, tenant, cards[1], "Upload fails", "The proxy cuts large files off.").await;
+    let since = world.card(tenant, project, "Proxy settings").await;
+    world.request_run(tenant, cards[0], provider).await.unwrap();
+    let api = Api::start(&world).await;
+    api.caught_up(&world).await;
+
+    let before = "query Q($id: ID!) { card(id: $id) { updatedAt } }";
+    let edited = api.data(tenant, before, json!({ "id": cards[1] })).await["card"]["updatedAt"].clone();
+    for (filter, expected) in [
+        (json!({ "lanes": ["review"] }), ["c"].as_slice()),
+        (json!({ "lanes": [] }), &[]),
+        (json!({ "lanes": ["No Lane\u{0}", "x"] }), &[]),
+        (json!({ "archived": true }), &["f"]),
+        (json!({ "blocked": true }), &["e"]),
+        (
+            json!({ "blocked": false, "running": false, "lanes": ["backlog"] }),
+            &["Upload fails", "d", "g", "Proxy settings"],
+        ),
+        (json!({ "running": true }), &["a"]),
+        (json!({ "updatedAfter": edited }), &["Proxy settings", "a"]),
+        (json!({ "search": "PROXY" }), &["Upload fails", "Proxy settings"]),
+        (json!({ "search": "proxy -settings" }), &["Upload fails"]),
+        (json!({ "search": "\"large files\" or settings" }), &["Upload fails", "Proxy settings"]),
+        (json!({ "search": "files large upload" }), &["Upload fails"]),
+        (json!({ "search": "'); DROP TABLE cards; --\u{0} & | ! : * <->" }), &[]),
+        (json!({ "search": "f" }), &[]),
+        (json!({ "search": "f", "archived": null }), &["f"]),
+    ] {
+        let found = walked(&api, tenant, json!({ "project": project, "filter": filter }), false).await;
+        let mut found = titles(&found);
+        let mut expected = expected.to_vec();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{filter}");
+    }
+    assert_ne!(since, cards[1]);
+    let blank = api.data(tenant, CARDS, json!({ "project": project, "filter": { "search": "  " } })).await;
+    assert_eq!(blank["cards"]["totalCount"], 7);
+
+    // What is not ours, or not at all, has no cards.
+    let theirs = api.data(other, CARDS, json!({ "project": project })).await;
+    for unknown in ["prj_00000000000000000000000000", "", "x"] {
+        assert_eq!(api.data(tenant, CARDS, json!({ "project": unknown })).await, theirs);
+    }
+    assert_eq!((&theirs["cards"]["totalCount"], &theirs["cards"]["edges"]), (&json!(0), &json!([])));
+
+    let first = api.data(tenant, CARDS, json!({ "project": project, "first": 1 })).await;
+    let cursor = first["cards"]["pageInfo"]["endCursor"].clone();
+    for (order, cursor) in [
+        ("CREATED", cursor),
+        ("BOARD", json!("")),
+        ("BOARD", json!("b.backlog.\u{0}.crd_00000000000000000000000000")),
+        ("BOARD", json!("b.back log.a.crd_00000000000000000000000000")),
+        ("BOARD", json!("b.backlog.a.crd_x")),
+        ("UPDATED", json!("u.-1.crd_00000000000000000000000000")),
+        ("UPDATED", json!("u.18446744073709551615.crd_00000000000000000000000000")),
+    ] {
+        for end in ["after", "before"] {
+            let mut asked = json!({ "project": project, "order": order });
+            asked[end] = cursor.clone();
+            assert_eq!(api.code(tenant, CARDS, asked).await, "cursor_invalid", "{order} {cursor}");
+        }
+    }
+    let both = json!({ "project": project, "first": 1, "last": 1 });
+    assert_eq!(api.code(tenant, CARDS, both).await, "page_invalid");
+    let long = json!({ "project": project, "filter": { "search": "x".repeat(1_001) } });
+    assert_eq!(api.code(tenant, CARDS, long).await, "filter_invalid");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_card_has_its_runs_and_its_history_with_the_runs_in_it() {
+    let mut world = World::new(3).await;
+    let tenant = world.tenant().await;
+    let provider = world.provider(tenant).await;
+    let project = world.project(tenant).await;
+    let card = world.card(tenant, project, "First").await;
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let run = world.request_run(tenant, card, provider).await.unwrap();
+        world.queue(tenant, run).await;
+        world.begin(tenant, run, 1).await;
+        world.succeed(tenant, run, 1).await;
+        world.move_card(tenant, card, "ready").await;
+        runs.push(run);
+    }
+    let api = Api::start(&world).await;
+    api.caught_up(&world).await;
+
+    let query = "query Q($id: ID!, $after: String) { card(id: $id) {
+        runs(first: 1, after: $after) { nodes { id } pageInfo { hasNextPage endCursor } }
+        history(last: 30) { nodes { id kind run inRun { id state } } pageInfo { hasPreviousPage } } }
+        cardHistory(card: $id, last: 30) { nodes { id kind run inRun { id state } } pageInfo { hasPreviousPage } } }";
+    let found = api.data(tenant, query, json!({ "id": card })).await;
+    let page = &found["card"]["runs"];
+    assert_eq!((&page["nodes"], &page["pageInfo"]["hasNextPage"]), (&json!([{ "id": runs[1] }]), &json!(true)));
+    let next = api.data(tenant, query, json!({ "id": card, "after": page["pageInfo"]["endCursor"] })).await;
+    let page = &next["card"]["runs"];
+    assert_eq!((&page["nodes"], &page["pageInfo"]["hasNextPage"]), (&json!([{ "id": runs[0] }]), &json!(false)));
+    assert_eq!(found["card"]["history"], found["cardHistory"]);
+    let entries = found["card"]["history"]["nodes"].as_array().unwrap();
+    assert!(entries.iter().any(|entry| entry["run"] == Value::Null && entry["inRun"] == Value::Null));
+    for entry in entries.iter().filter(|entry| entry["run"] != Value::Null) {
+        assert_eq!(entry["inRun"], json!({ "id": entry["run"], "state": "SUCCEEDED" }));
+    }
+    let bad = "query Q($id: ID!) { card(id: $id) { runs(after: \"x\") { nodes { id } } } }";
+    assert_eq!(api.code(tenant, bad, json!({ "id": card })).await, "cursor_invalid");
+}
