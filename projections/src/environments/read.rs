@@ -63,3 +63,27 @@ pub async fn environments(
     .fetch_all(conn)
     .await
 }
+
+/// At most `limit` environments of the project that changed after `position`, in that order; without those that are over
+/// when `position` is 0.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn changed(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    project: ProjectId,
+    position: i64,
+    limit: i64,
+) -> Answer<Vec<EnvironmentRow>> {
+    sqlx::query_as(
+        "SELECT * FROM environments WHERE tenant = $1 AND project = $2 AND position > $3 \
+         AND ($3 > 0 OR ended_at IS NULL) ORDER BY position LIMIT $4",
+    )
+    .bind(tenant.uuid())
+    .bind(project.uuid())
+    .bind(position)
+    .bind(limit)
+    .fetch_all(conn)
+    .await
+}

@@ -8,6 +8,7 @@
 mod board;
 mod boards;
 mod card;
+mod environment;
 mod log;
 mod run;
 mod slots;
@@ -17,6 +18,7 @@ mod usage;
 pub(crate) use board::BoardFollower;
 pub(crate) use boards::Boards;
 pub(crate) use card::CardFollowed;
+pub(crate) use environment::EnvironmentsFollowed;
 pub(crate) use log::{LogFollower, Page as LogPage};
 pub(crate) use run::{RunFollowed, RunLogFollowed};
 pub(crate) use slots::{Slot, Slots, Subscribers};

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use async_graphql::Object;
 use projections::board::CardRow;
 use projections::card_history::HistoryRow;
+use projections::environments::EnvironmentRow;
 use projections::runs::StepRow;
 use projections::usage::UsageRow;
 use time::Date;
 
 use super::card::Card;
+use super::environment::Environment;
 use super::history::HistoryEntry;
 use super::run::RunStep;
 use super::usage::Usage;
@@ -110,6 +112,40 @@ impl RunLogLine {
     /// The line, without its end.
     async fn text(&self) -> &str {
         &self.text
+    }
+}
+
+/// What changed among a project's environments between the frame before (or `since`) and this frame's cursor.
+pub(crate) struct EnvironmentsFrame {
+    pub(crate) cursor: Cursor,
+    pub(crate) whole: bool,
+    pub(crate) resync: bool,
+    pub(crate) environments: Vec<Arc<EnvironmentRow>>,
+}
+
+/// What changed among a project's environments between the frame before (or `since`) and this frame's cursor.
+#[Object]
+impl EnvironmentsFrame {
+    /// How far this goes: give it as `since` after a reconnect.
+    async fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// Whether `environments` are all that are not over, and what was known before is void: in the first frame of a
+    /// subscription without `since`, and in one with `resync`.
+    async fn snapshot(&self) -> bool {
+        self.whole
+    }
+
+    /// Whether a client that was up to date by its cursor gets a snapshot all the same: too much has changed since.
+    async fn resync(&self) -> bool {
+        self.resync
+    }
+
+    /// Those that are new or changed, as they are now; those that are over are among them once.
+    #[graphql(complexity = "20 * child_complexity")]
+    async fn environments(&self) -> Vec<Environment> {
+        self.environments.iter().cloned().map(Environment).collect()
     }
 }
 

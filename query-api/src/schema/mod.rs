@@ -21,7 +21,7 @@ mod usage;
 use async_graphql::{EmptyMutation, Schema, SchemaBuilder};
 pub(crate) use board::{Board, BoardFrame, Resync};
 pub use compat::sdl_breaks;
-pub(crate) use frame::{CardFrame, RunLogFrame, UsageFrame};
+pub(crate) use frame::{CardFrame, EnvironmentsFrame, RunLogFrame, UsageFrame};
 pub(crate) use log::{EventsFrame, NotificationsFrame};
 use query::Query;
 pub(crate) use run::RunFrame;

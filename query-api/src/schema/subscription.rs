@@ -4,16 +4,19 @@ use async_graphql::{Context, ID, Result, Subscription as SubscriptionRoot};
 use domain::ProjectId;
 use domain::id::ProjectKind;
 use futures::{Stream, StreamExt as _};
-use projections::{board, card_history, runs, usage};
+use projections::{board, card_history, environments, runs, usage};
 use time::Date;
 
 use super::log::{self, NotificationKind};
 use super::page::READ;
 use super::usage::Days;
-use super::{BoardFrame, CardFrame, EventsFrame, NotificationsFrame, RunFrame, RunLogFrame, UsageFrame};
+use super::{
+    BoardFrame, CardFrame, EnvironmentsFrame, EventsFrame, NotificationsFrame, RunFrame, RunLogFrame, UsageFrame,
+};
 use crate::error::{OrInternal as _, not_found};
 use crate::follow::{
-    BoardFollower, CardFollowed, Follower, LogFollower, RunFollowed, RunLogFollowed, Slots, UsageFollowed,
+    BoardFollower, CardFollowed, EnvironmentsFollowed, Follower, LogFollower, RunFollowed, RunLogFollowed, Slots,
+    UsageFollowed,
 };
 use crate::scalar::{Cursor, named};
 use crate::snapshot::{Snapshot, since as position};
@@ -108,6 +111,26 @@ impl Subscription {
         Ok(Follower::new(reading.clone(), viewer.tenant, followed, since, slot).frames())
     }
 
+    /// Follows a project's environments. The first frame comes at once: those that are not over, or with `since` what
+    /// changed since then.
+    #[graphql(complexity = "READ + child_complexity")]
+    async fn environment_changed(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The project, `prj_…`")] project: ID,
+        #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
+        #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
+    ) -> Result<impl Stream<Item = Result<EnvironmentsFrame>> + use<>> {
+        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
+        let slot = Slots::take(ctx)?;
+        let since = position(reading, viewer.tenant, since).await?;
+        let project = known_project(ctx, &project).await?;
+        if wait_for.is_some() {
+            Snapshot::open(ctx, environments::NAME, wait_for).await?;
+        }
+        Ok(Follower::new(reading.clone(), viewer.tenant, EnvironmentsFollowed(project), since, slot).frames())
+    }
+
     /// Follows what was used in a range of days. Each frame is whole; the first comes at once, each other one when
     /// something was added.
     #[graphql(complexity = "READ + child_complexity")]
@@ -122,11 +145,10 @@ impl Subscription {
         let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
         let slot = Slots::take(ctx)?;
         let days = Days::new(from, to)?;
-        let project = project.map(|project| named::<ProjectKind>(&project).ok_or_else(not_found)).transpose()?;
-        if let Some(project) = project {
-            let mut snapshot = Snapshot::open(ctx, board::NAME, None).await?;
-            board::project(snapshot.conn(), viewer.tenant, project).await.or_internal()?.ok_or_else(not_found)?;
-        }
+        let project = match project {
+            Some(project) => Some(known_project(ctx, &project).await?),
+            None => None,
+        };
         if wait_for.is_some() {
             Snapshot::open(ctx, usage::NAME, wait_for).await?;
         }
@@ -177,4 +199,16 @@ impl Subscription {
         let after = position(reading, viewer.tenant, since).await?.unwrap_or(0);
         Ok(LogFollower::new(reading, viewer.tenant, types, after, slot)?.pages().map(EventsFrame))
     }
+}
+
+/// The project of that id.
+///
+/// # Errors
+/// `not_found`, `internal`.
+async fn known_project(ctx: &Context<'_>, id: &ID) -> Result<ProjectId> {
+    let project = named::<ProjectKind>(id).ok_or_else(not_found)?;
+    let mut snapshot = Snapshot::open(ctx, board::NAME, None).await?;
+    let tenant = snapshot.tenant;
+    board::project(snapshot.conn(), tenant, project).await.or_internal()?.ok_or_else(not_found)?;
+    Ok(project)
 }

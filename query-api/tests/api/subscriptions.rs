@@ -320,6 +320,29 @@ async fn what_agents_write_and_what_it_costs_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn environments_are_followed_as_they_come_and_go() {
+    const ENVIRONMENTS: &str = "subscription E($id: ID!, $since: Cursor) {
+        environmentChanged(project: $id, since: $since) { cursor snapshot resync environments { id state } } }";
+    let Stage { mut world, api, tenant, project, card } = stage(12).await;
+    let provider = world.provider(tenant).await;
+    let mut socket = api.open(tenant).await;
+    socket.subscribe("1", ENVIRONMENTS, json!({ "id": project })).await;
+    let first = socket.frame().await;
+    assert_eq!((&first["snapshot"], &first["environments"]), (&json!(true), &json!([])));
+    let run = world.request_run(tenant, card, provider).await.unwrap();
+    world.queue(tenant, run).await;
+    let environment = world.begin(tenant, run, 1).await;
+    let frame = socket.frame().await;
+    assert_eq!(frame["environments"], json!([{ "id": environment, "state": "REQUESTED" }]));
+    assert_eq!((&frame["snapshot"], &frame["resync"]), (&json!(false), &json!(false)));
+    // Whoever comes back is told what changed since, whoever is new what there is.
+    for (id, since) in [("2", first["cursor"].clone()), ("3", Value::Null)] {
+        socket.subscribe(id, ENVIRONMENTS, json!({ "id": project, "since": since })).await;
+        assert_eq!(socket.frame().await["environments"], frame["environments"], "{since}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_itself_is_followed_and_what_people_want_to_be_told() {
     const EVENTS: &str = "subscription E($since: Cursor, $types: [String!]) {
         events(since: $since, types: $types) { cursor events { cursor kind subject } } }";

@@ -35,6 +35,7 @@ const TABLES: &[(&str, Columns, Columns)] = &[
     ("card_history_environments", &["tenant", "environment"], &[]),
     ("runs", &["tenant", "run"], &[]),
     ("run_steps", &["tenant", "run", "attempt", "number"], &[]),
+    ("environments", &["tenant", "environment"], &[]),
     ("usage", &["tenant", "day", "project", "provider", "model"], &[]),
     ("usage_runs", &["tenant", "run"], &[]),
 ];
@@ -83,6 +84,7 @@ impl Tables {
         }
         models::history(self, event, &body);
         models::runs(self, event, &body);
+        models::environments(self, event, &body);
         models::usage(self, event, &body);
     }
 

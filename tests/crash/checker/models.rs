@@ -146,6 +146,41 @@ fn queued(event: &Event, run: &Value, task: &Value, requested_by: &Value) -> Val
     })
 }
 
+/// Where attempts work.
+pub(super) fn environments(tables: &mut Tables, event: &Event, body: &Value) {
+    if event.aggregate_type != "environment" {
+        return;
+    }
+    let (tenant, stream) = (json!(event.tenant), json!(event.stream));
+    if event.event_type == "EnvironmentRequested" {
+        let row = json!({
+            "tenant": tenant, "environment": stream, "project": id(&body["project"]), "run": id(&body["run"]),
+            "attempt": body["attempt"], "driver": body["driver"], "confinement": [], "failure": null,
+            "requested_at": event.occurred_at, "provisioning_at": null, "ready_at": null, "stopping_at": null,
+            "ended_at": null,
+        });
+        tables.put("environments", row);
+    }
+    let Some(row) = tables.get("environments", &[&tenant, &stream]) else { return };
+    let (state, time) = match event.event_type.as_str() {
+        "EnvironmentRequested" => ("requested", "requested_at"),
+        "EnvironmentProvisioning" => ("provisioning", "provisioning_at"),
+        "EnvironmentReady" => ("ready", "ready_at"),
+        "EnvironmentStopping" => ("stopping", "stopping_at"),
+        "EnvironmentStopped" => ("stopped", "ended_at"),
+        _ => ("failed", "ended_at"),
+    };
+    row["state"] = json!(state);
+    row[time] = json!(event.occurred_at);
+    row["version"] = json!(event.version);
+    row["position"] = json!(event.position);
+    match state {
+        "ready" => row["confinement"] = body["confinement"].clone(),
+        "failed" => row["failure"] = body["reason"].clone(),
+        _ => {}
+    }
+}
+
 const COUNTS: [&str; 6] =
     ["model_calls", "runs_succeeded", "runs_failed", "runs_timed_out", "runs_cancelled", "run_ms"];
 
