@@ -11,6 +11,7 @@ use async_graphql::{Context, Error};
 use domain::{CardId, EnvironmentId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
 use outbox::{Log, LogError};
 use projections::board::{self, CardRow, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
+use projections::card_history::{self, HistoryRow, Page};
 use projections::environments::{self, EnvironmentRow};
 use projections::runs::{self, RunRow, StepRow};
 
@@ -26,6 +27,25 @@ pub(crate) struct Named {
 /// The steps of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct StepsOf(pub(crate) RunId);
+
+/// A page of a card's runs, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RunsOf {
+    pub(crate) project: ProjectId,
+    pub(crate) card: CardId,
+    pub(crate) before: Option<RunId>,
+    pub(crate) limit: i64,
+}
+
+/// A page of a card's history, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct HistoryOf {
+    pub(crate) card: CardId,
+    pub(crate) after: Option<i64>,
+    pub(crate) before: Option<i64>,
+    pub(crate) last: bool,
+    pub(crate) limit: i64,
+}
 
 /// A loader for one request or socket.
 pub(crate) fn loader(log: Log, keys: MasterKeys, tenant: TenantId) -> DataLoader<Named> {
@@ -108,5 +128,37 @@ impl Loader<StepsOf> for Named {
             steps.entry(StepsOf(RunId::from_uuid(step.run))).or_default().push(Arc::new(step));
         }
         Ok(steps)
+    }
+}
+
+/// One after the other on one connection: a board has many cards, and the pool has few connections.
+impl Loader<RunsOf> for Named {
+    type Value = Vec<Arc<RunRow>>;
+    type Error = LogError;
+
+    async fn load(&self, keys: &[RunsOf]) -> Result<HashMap<RunsOf, Self::Value>, LogError> {
+        let mut tx = projections::read(&self.log, self.tenant).await?;
+        let mut pages = HashMap::new();
+        for key in keys {
+            let rows = runs::runs(&mut tx, self.tenant, key.project, Some(key.card), key.before, key.limit).await?;
+            pages.insert(key.clone(), rows.into_iter().map(Arc::new).collect());
+        }
+        Ok(pages)
+    }
+}
+
+/// As for [`RunsOf`].
+impl Loader<HistoryOf> for Named {
+    type Value = Vec<HistoryRow>;
+    type Error = LogError;
+
+    async fn load(&self, keys: &[HistoryOf]) -> Result<HashMap<HistoryOf, Self::Value>, LogError> {
+        let mut tx = projections::read(&self.log, self.tenant).await?;
+        let mut pages = HashMap::new();
+        for key in keys {
+            let page = Page { after: key.after, before: key.before, last: key.last, limit: key.limit };
+            pages.insert(key.clone(), card_history::history(&mut tx, self.tenant, key.card, page).await?);
+        }
+        Ok(pages)
     }
 }

@@ -7,7 +7,6 @@ use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use domain::id::{CardKind, ProviderKind, RunKind};
 use domain::{CardId, ProjectId, RunId};
 use projections::board::{self, CardRow};
-use projections::{card_history, runs};
 use sqlx::types::Json;
 use time::OffsetDateTime;
 
@@ -18,7 +17,6 @@ use super::run::{self, Run};
 use crate::loader::{all_named, named};
 use crate::personal;
 use crate::scalar::{id, int};
-use crate::snapshot::Snapshot;
 
 /// The agent that runs a card.
 #[derive(SimpleObject)]
@@ -165,7 +163,7 @@ impl Card {
     ) -> Result<Connection<String, Run>> {
         let page = run::Page::new(first, after)?;
         let (project, card) = (ProjectId::from_uuid(self.0.project), CardId::from_uuid(self.0.card));
-        page.of(&mut Snapshot::open(ctx, runs::NAME, None).await?, project, Some(card)).await
+        page.of_card(ctx, project, card).await
     }
 
     /// What happened to it, its runs and their environments, in order.
@@ -179,11 +177,8 @@ impl Card {
         #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
         #[graphql(desc = "Only what stands before this edge's cursor.")] before: Option<String>,
     ) -> Result<Connection<String, HistoryEntry>> {
-        let mut snapshot = Snapshot::open(ctx, card_history::NAME, None).await?;
         let wanted = Wanted { first, after, last, before };
-        let found = history::history(&mut snapshot, CardId::from_uuid(self.0.card), wanted).await?;
-        // The history may be behind the board.
-        Ok(found.unwrap_or_else(|| Connection::new(false, false)))
+        history::of_card(ctx, CardId::from_uuid(self.0.card), wanted).await
     }
 
     /// Whether it is off the board.

@@ -11,10 +11,12 @@ use time::OffsetDateTime;
 use super::page::Wanted;
 use super::run::Run;
 use crate::error::{OrInternal as _, cursor_invalid};
-use crate::loader::named;
+use crate::loader::{HistoryOf, named};
 use crate::personal::{self, ERASED};
 use crate::scalar::id;
 use crate::snapshot::Snapshot;
+use crate::state::Reading;
+use crate::viewer::Viewer;
 
 /// One thing that happened to a card, to a run of it or to a run's environment.
 pub(super) struct HistoryEntry(pub(super) HistoryRow);
@@ -107,17 +109,40 @@ pub(super) async fn history(
     let (size, last) = wanted.size()?;
     let (after, before) = (position(partition, wanted.after.as_ref())?, position(partition, wanted.before.as_ref())?);
     let asked = Page { after, before, last, limit: size + 1 };
-    let mut rows = card_history::history(snapshot.conn(), tenant, card, asked).await.or_internal()?;
+    let rows = card_history::history(snapshot.conn(), tenant, card, asked).await.or_internal()?;
     if rows.is_empty() && !card_history::exists(snapshot.conn(), tenant, card).await.or_internal()? {
         return Ok(None);
     }
+    Ok(Some(connection(&wanted, rows, size, partition)))
+}
+
+/// A part of the card's history, read together with those of other cards; nothing when the history is not so far as the
+/// card.
+pub(super) async fn of_card(
+    ctx: &Context<'_>,
+    card: CardId,
+    wanted: Wanted,
+) -> Result<Connection<String, HistoryEntry>> {
+    let partition = ctx.data::<Reading>()?.log.partition_of(ctx.data::<Viewer>()?.tenant);
+    let (size, last) = wanted.size()?;
+    let (after, before) = (position(partition, wanted.after.as_ref())?, position(partition, wanted.before.as_ref())?);
+    let rows = named(ctx, HistoryOf { card, after, before, last, limit: size + 1 }).await?;
+    Ok(connection(&wanted, rows.unwrap_or_default(), size, partition))
+}
+
+fn connection(
+    wanted: &Wanted,
+    mut rows: Vec<HistoryRow>,
+    size: i64,
+    partition: i32,
+) -> Connection<String, HistoryEntry> {
     let (back, on) = wanted.cut(&mut rows, size);
     let mut connection = Connection::new(back, on);
     connection.edges.extend(rows.into_iter().map(|row| {
         let cursor = Cursor { partition, position: row.position };
         Edge::new(cursor.to_string(), HistoryEntry(row))
     }));
-    Ok(Some(connection))
+    connection
 }
 
 fn position(partition: i32, cursor: Option<&String>) -> Result<Option<i64>> {

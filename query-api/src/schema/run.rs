@@ -16,7 +16,7 @@ use super::environment::Environment;
 use super::page;
 use super::project::Project;
 use crate::error::{OrInternal as _, cursor_invalid};
-use crate::loader::{StepsOf, named};
+use crate::loader::{RunsOf, StepsOf, named};
 use crate::personal;
 use crate::scalar::{BigInt, Cursor, id, int};
 use crate::snapshot::Snapshot;
@@ -327,12 +327,27 @@ impl Page {
         card: Option<CardId>,
     ) -> Result<Connection<String, Run>> {
         let (tenant, limit) = (snapshot.tenant, self.size + 1);
-        let mut rows = runs::runs(snapshot.conn(), tenant, project, card, self.after, limit).await.or_internal()?;
+        let rows = runs::runs(snapshot.conn(), tenant, project, card, self.after, limit).await.or_internal()?;
+        Ok(self.with(rows.into_iter().map(Arc::new).collect()))
+    }
+
+    /// The page of a card's runs, read together with those of other cards.
+    pub(super) async fn of_card(
+        &self,
+        ctx: &Context<'_>,
+        project: ProjectId,
+        card: CardId,
+    ) -> Result<Connection<String, Run>> {
+        let key = RunsOf { project, card, before: self.after, limit: self.size + 1 };
+        Ok(self.with(named(ctx, key).await?.unwrap_or_default()))
+    }
+
+    fn with(&self, mut rows: Vec<Arc<RunRow>>) -> Connection<String, Run> {
         let mut connection = self.none();
         connection.has_next_page = page::cut(&mut rows, self.size);
-        let edge = |row: RunRow| Edge::new(RunId::from_uuid(row.run).to_string(), Run(Arc::new(row)));
+        let edge = |row: Arc<RunRow>| Edge::new(RunId::from_uuid(row.run).to_string(), Run(row));
         connection.edges.extend(rows.into_iter().map(edge));
-        Ok(connection)
+        connection
     }
 }
 

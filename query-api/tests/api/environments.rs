@@ -1,4 +1,5 @@
 //! Where attempts work, as it is read.
+#![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 use domain::environment::{Environment, EnvironmentCommand};
 use domain::{EnvironmentId, TenantId};

@@ -1,4 +1,5 @@
 //! Lists of cards and runs, in pages.
+#![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 use domain::card::CardCommand;
 use domain::value::Title;
@@ -199,6 +200,7 @@ async fn a_card_has_its_runs_and_its_history_with_the_runs_in_it() {
         world.move_card(tenant, card, "ready").await;
         runs.push(run);
     }
+    let second = world.card(tenant, project, "Second").await;
     let api = Api::start(&world).await;
     api.caught_up(&world).await;
 
@@ -217,6 +219,19 @@ async fn a_card_has_its_runs_and_its_history_with_the_runs_in_it() {
     assert!(entries.iter().any(|entry| entry["run"] == Value::Null && entry["inRun"] == Value::Null));
     for entry in entries.iter().filter(|entry| entry["run"] != Value::Null) {
         assert_eq!(entry["inRun"], json!({ "id": entry["run"], "state": "SUCCEEDED" }));
+    }
+
+    // Each card's own, though they are read together.
+    let each = "query Q($id: ID!) { cards(project: $id, orderBy: CREATED, first: 3) {
+        nodes { id runs(first: 1) { nodes { id } } history(first: 1) { nodes { kind payload } } } } }";
+    let found = api.data(tenant, each, json!({ "id": project })).await;
+    let found = found["cards"]["nodes"].as_array().unwrap();
+    assert_eq!((found[0]["id"].clone(), &found[0]["runs"]["nodes"]), (json!(second), &json!([])));
+    assert_eq!((found[1]["id"].clone(), &found[1]["runs"]["nodes"]), (json!(card), &json!([{ "id": runs[1] }])));
+    for (entry, title) in [(&found[0], "Second"), (&found[1], "First")] {
+        let entry = &entry["history"]["nodes"][0];
+        assert_eq!(entry["kind"], "CardCreated");
+        assert!(entry["payload"].as_str().unwrap().contains(title), "{entry}");
     }
     let bad = "query Q($id: ID!) { card(id: $id) { runs(after: \"x\") { nodes { id } } } }";
     assert_eq!(api.code(tenant, bad, json!({ "id": card })).await, "cursor_invalid");
