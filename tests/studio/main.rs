@@ -1,7 +1,7 @@
 //! What front-ends stand on, from outside: the clients that the registry has, a real browser, and an installation that is
 //! killed under them. The other half, in JavaScript, is `schemas/graphql/tests`.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
+#![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
 
 #[expect(dead_code, reason = "these tests need less of it than others")]
 #[path = "../system/support.rs"]
@@ -79,8 +79,7 @@ async fn what_subscribers_put_together_is_the_board_whatever_was_killed() {
     let mut next =
         async || tokio::time::timeout(PATIENCE * 4, said.next_line()).await.expect("it says something").unwrap();
     assert_eq!(next().await.as_deref(), Some("ready"));
-    let kills = std::env::var("AW_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4);
-    for kill in 0..kills {
+    for kill in 0..kills() {
         // Time in which things happen; nothing is waited for.
         tokio::time::sleep(Duration::from_secs(2)).await;
         if kill % 2 == 0 {
@@ -95,4 +94,10 @@ async fn what_subscribers_put_together_is_the_board_whatever_was_killed() {
     let verdict = next().await;
     assert!(verdict.as_deref().is_some_and(|verdict| verdict.starts_with("same ")), "{verdict:?}");
     println!("{}", verdict.unwrap());
+}
+
+/// How often the installation is killed or stopped.
+#[expect(clippy::disallowed_methods, reason = "a test has no configuration")]
+fn kills() -> u32 {
+    std::env::var("AW_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4)
 }

@@ -68,7 +68,7 @@ impl RunLogFrame {
 
     /// The lines, in order: of each step its title, then what came of it.
     async fn lines(&self) -> Vec<RunLogLine> {
-        self.steps.iter().flat_map(|step| RunLogLine::of(step)).collect()
+        self.steps.iter().flat_map(RunLogLine::of).collect()
     }
 
     /// The steps that the lines are of.

@@ -114,7 +114,7 @@ async fn answer(
     mut request: Request,
 ) -> Result<Response, Problem> {
     if form == sse::FORM {
-        return Ok(sse::stream(&state, viewer, request));
+        return Ok(sse::stream(&state, &viewer, request));
     }
     request.data = data(&state, viewer);
     let answer = timeout(state.time, state.schema.execute(request)).await.unwrap_or_else(|_| too_late(state.time));

@@ -109,7 +109,7 @@ struct Guest {
 
 /// What comes of one operation.
 enum Came {
-    Answer(Answer),
+    Answer(Box<Answer>),
     End,
 }
 
@@ -246,7 +246,7 @@ impl Conversation {
         let id: Arc<str> = id.into();
         let (of, last) = (id.clone(), id.clone());
         let answers = run(&self.state, request, guest.data.clone())
-            .map(move |answer| (of.clone(), Came::Answer(answer)))
+            .map(move |answer| (of.clone(), Came::Answer(Box::new(answer))))
             .chain(once(async move { (last, Came::End) }));
         let (answers, stop) = abortable(answers);
         self.running.insert(id, stop);

@@ -27,7 +27,7 @@ pub(super) const FORM: &str = "text/event-stream";
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Answers with a stream.
-pub(super) fn stream(state: &QueryState, viewer: Viewer, request: Request) -> Response {
+pub(super) fn stream(state: &QueryState, viewer: &Viewer, request: Request) -> Response {
     let (shutdown, lifetime) = (state.shutdown.clone(), viewer::remaining(viewer.expires));
     let end = async move {
         tokio::select! {
@@ -36,7 +36,7 @@ pub(super) fn stream(state: &QueryState, viewer: Viewer, request: Request) -> Re
         }
     };
     let mut data = data(state, viewer.clone());
-    data.insert(state.subscribers.of(&viewer));
+    data.insert(state.subscribers.of(viewer));
     let next = run(state, request, Arc::new(data)).map(|answer| Event::default().event("next").data(text(&answer)));
     // Browsers dispatch no event without data.
     let complete = once(async { Event::default().event("complete").data("{}") });
