@@ -22,6 +22,8 @@ pub const MAX_DEPTH: usize = 32;
 pub(crate) const DIRECTIVES: usize = 4;
 /// Bytes of a document.
 const BYTES: usize = 64 * 1024;
+/// Words and signs in a document.
+const TOKENS: usize = 10_000;
 /// Brackets in each other; the parser goes one call deeper for each.
 const BRACKETS: usize = 100;
 /// Aliases in a document, those of a fragment each time it is spread.
@@ -37,6 +39,9 @@ pub(crate) fn admit(request: &mut Request) -> ServerResult<&ExecutableDocument> 
     let refuse = |text: String| Err(ServerError::new(text, None));
     if request.query.len() > BYTES {
         return refuse(format!("a document has at most {BYTES} bytes"));
+    }
+    if tokens(&request.query) > TOKENS {
+        return refuse(format!("a document has at most {TOKENS} words and signs"));
     }
     if !shallow(&request.query) {
         return refuse(format!("brackets may stand in each other at most {BRACKETS} deep"));
@@ -54,6 +59,18 @@ pub(crate) fn admit(request: &mut Request) -> ServerResult<&ExecutableDocument> 
         return refuse(format!("a request has at most {FIELDS} fields"));
     }
     Ok(document)
+}
+
+/// About how many tokens a document has: words, and signs that are none. Those in texts and comments are counted as well.
+fn tokens(text: &str) -> usize {
+    let (mut count, mut within) = (0, false);
+    for byte in text.bytes() {
+        let word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+        let sign = !word && !byte.is_ascii_whitespace() && byte != b',';
+        count += usize::from(sign || (word && !within));
+        within = word;
+    }
+    count
 }
 
 /// Whether brackets stand in each other no deeper than they may. Counts those in texts and comments as well: who needs
@@ -202,5 +219,8 @@ mod tests {
         assert!(verdict(&"{a".repeat(20_000)).unwrap_err().contains("brackets"));
         assert!(verdict(&format!("{{ a(x: {}1) }}", "[".repeat(20_000))).unwrap_err().contains("brackets"));
         assert!(verdict(&" ".repeat(BYTES + 1)).unwrap_err().contains("bytes"));
+        let many = |arguments: usize| format!("{{ a(x: [{}]) {{ id }} }}", "1, ".repeat(arguments));
+        verdict(&many(TOKENS - 15)).unwrap();
+        assert!(verdict(&many(TOKENS)).unwrap_err().contains("words and signs"));
     }
 }

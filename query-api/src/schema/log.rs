@@ -2,20 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use async_graphql::{Context, Enum, ID, Object, Result};
+use async_graphql::connection::{Connection, Edge};
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
 use domain::id::{CardKind, EnvironmentKind, ProjectKind, ProviderKind, RunKind, TenantKind, WorkspaceKind};
 use domain::{CardId, RunId, registry};
+use outbox::consumer;
 use schemas::Recorded;
 use time::OffsetDateTime;
 
 use super::card::Card;
+use super::page;
 use super::run::Run;
-use crate::error::coded;
+use crate::error::{OrInternal as _, coded};
 use crate::follow::LogPage;
 use crate::loader::named;
 use crate::personal;
 use crate::replay::Cause;
-use crate::scalar::{Cursor, id, int};
+use crate::scalar::{BigInt, Cursor, id, int};
+use crate::snapshot::since;
+use crate::state::Reading;
+use crate::viewer::Viewer;
 
 /// Types of events, as a client names them.
 ///
@@ -115,6 +121,58 @@ impl LoggedEvent {
     async fn chain(&self) -> String {
         self.0.chain.to_string()
     }
+}
+
+/// A page of the tenant's log.
+pub(super) async fn page(
+    ctx: &Context<'_>,
+    first: Option<i32>,
+    after: Option<Cursor>,
+) -> Result<Connection<String, LoggedEvent>> {
+    let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
+    let size = page::size(first)?;
+    let after = since(reading, viewer.tenant, after).await?;
+    let mut events = reading.log.read_tenant(viewer.tenant, after.unwrap_or(0), size + 1).await.or_internal()?;
+    let mut connection = Connection::new(after.is_some(), page::cut(&mut events, size));
+    connection.edges.extend(events.into_iter().map(|event| {
+        let cursor = schemas::Cursor { partition: event.partition, position: event.position };
+        Edge::new(cursor.to_string(), LoggedEvent(event))
+    }));
+    Ok(connection)
+}
+
+/// How far a read model follows the log, for the tenant who asks.
+#[derive(SimpleObject)]
+pub(super) struct ReadModel {
+    /// Its name, such as `board`.
+    name: &'static str,
+    /// How far it is: what it shows has everything up to here in it.
+    cursor: Cursor,
+    /// How many events the log is ahead of it, those of other tenants included; it stays above 0 when an event could not
+    /// be applied and the tenant's later events wait behind it.
+    behind: BigInt,
+}
+
+/// How far each read model is.
+pub(super) async fn read_models(ctx: &Context<'_>) -> Result<Vec<ReadModel>> {
+    let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
+    let partition = reading.log.partition_of(viewer.tenant);
+    let mut tx = projections::read(&reading.log, viewer.tenant).await.or_internal()?;
+    let mut models = Vec::new();
+    for model in projections::MODELS {
+        let position =
+            consumer::tenant_position(&mut tx, model.consumer, partition, viewer.tenant).await.or_internal()?;
+        models.push((model.name, position));
+    }
+    drop(tx);
+    // Asked last, so that no model is ahead of it.
+    let head = reading.log.head(partition).await.or_internal()?;
+    let of = |(name, position): (&'static str, i64)| ReadModel {
+        name,
+        cursor: Cursor(schemas::Cursor { partition, position }),
+        behind: BigInt(head - position),
+    };
+    Ok(models.into_iter().map(of).collect())
 }
 
 /// What happened between the frame before (or `since`) and this frame's cursor.

@@ -14,6 +14,7 @@ use super::card::Card;
 use super::cards::{self, CardFilter, CardOrder, Counted};
 use super::environment::Environment;
 use super::history::{self, HistoryEntry};
+use super::log::{self, LoggedEvent, ReadModel};
 use super::node::{self, Node};
 use super::page::{self, READ, Wanted};
 use super::project::Project;
@@ -235,6 +236,23 @@ impl Query {
         #[graphql(desc = "Only what stands after this edge's cursor.")] after: Option<String>,
     ) -> Result<Option<Connection<String, Step, replay::Signed>>> {
         replay::replay(ctx, &card, replay::Wanted { as_of, at, first, after }).await
+    }
+
+    /// The tenant's log itself, event by event from the first one on. For auditors; to follow it, subscribe to `events`.
+    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    async fn log(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "Only what stands after this place.")] after: Option<Cursor>,
+    ) -> Result<Connection<String, LoggedEvent>> {
+        log::page(ctx, first, after).await
+    }
+
+    /// How far each read model follows the log, for whoever asks.
+    #[graphql(complexity = "READ + 10 * child_complexity")]
+    async fn read_models(&self, ctx: &Context<'_>) -> Result<Vec<ReadModel>> {
+        log::read_models(ctx).await
     }
 
     /// One run.

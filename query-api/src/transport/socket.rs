@@ -26,6 +26,7 @@ use super::answer::{never_ran, text};
 use super::asked::Asked;
 use super::messages::{Said, Saying};
 use super::{data, run};
+use crate::error::Refused;
 use crate::state::QueryState;
 use crate::viewer::{self, Viewer};
 
@@ -36,6 +37,8 @@ const INIT: Duration = Duration::from_secs(10);
 const PING: Duration = Duration::from_secs(20);
 /// How long the other end may take to receive a message.
 const SEND: Duration = Duration::from_secs(30);
+/// Operations of one socket at once: its subscriptions, and some questions.
+const OPERATIONS: usize = 250;
 /// Bytes that a socket reads, and gathers for writing, at once. Frames are small, and idle sockets many.
 const BUFFER: usize = 4 * 1024;
 
@@ -236,7 +239,12 @@ impl Conversation {
         if self.running.contains_key(id.as_str()) {
             return Err(Goodbye::again(&id));
         }
-        let request = match asked.into_request(&self.state.documents) {
+        let room = if self.running.len() < OPERATIONS {
+            Ok(())
+        } else {
+            Err(Refused::new("too_many_operations", format!("a socket has at most {OPERATIONS} operations at once")))
+        };
+        let request = match room.and_then(|()| asked.into_request(&self.state.documents)) {
             Ok(request) => request,
             Err(refused) => {
                 let payload = &Answer::from(refused).errors;

@@ -184,8 +184,25 @@ async fn every_question_with_anothers_id_is_answered_as_with_an_unknown_one() {
         }
     }
     // The questions do find what is there, for whom it is.
-    for field in ["me", "workspaces", "providers", "projects", "project", "board", "card", "cardHistory", "run", "runs"]
-    {
+    for field in [
+        "me",
+        "node",
+        "nodes",
+        "workspaces",
+        "providers",
+        "projects",
+        "project",
+        "board",
+        "card",
+        "cards",
+        "cardHistory",
+        "cardReplay",
+        "run",
+        "runs",
+        "environment",
+        "environments",
+        "log",
+    ] {
         assert!(found.contains(field), "{field} finds nothing: {found:?}");
     }
     assert!(asked > 50, "{asked}");

@@ -7,6 +7,7 @@ mod foreign;
 mod http;
 mod isolation;
 mod lists;
+mod log;
 #[expect(dead_code, reason = "tests of the log itself need more")]
 #[expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 #[path = "../../../outbox/tests/outbox/support/nats.rs"]

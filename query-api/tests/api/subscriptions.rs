@@ -410,6 +410,17 @@ async fn nobody_has_more_subscriptions_than_they_may() {
     two.subscribe("2", BOARD, json!({ "id": project })).await;
     assert_eq!(two.hear().await["payload"]["errors"][0]["extensions"]["code"], "too_many_subscriptions");
     assert_eq!(two.hear().await["type"], "complete");
+    // Questions that nobody has an answer to yet are operations, too.
+    let ahead = schemas::Cursor { partition: 0, position: world.position + 1 };
+    let waits = format!("{{ me(waitFor: \"{ahead}\") {{ actor }} }}");
+    let mut greedy = api.open(tenant).await;
+    for number in 0..=250 {
+        greedy.subscribe(&number.to_string(), &waits, Value::Null).await;
+    }
+    let refused = greedy.hear().await;
+    assert_eq!((&refused["id"], &refused["type"]), (&json!("250"), &json!("error")));
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "too_many_operations");
+    drop(greedy);
     // Whoever ends one may begin another.
     one.say(json!({ "type": "complete", "id": "1" })).await;
     one.say(json!({ "type": "ping" })).await;
