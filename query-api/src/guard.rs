@@ -40,11 +40,11 @@ pub(crate) fn admit(request: &mut Request) -> ServerResult<&ExecutableDocument> 
     if request.query.len() > BYTES {
         return refuse(format!("a document has at most {BYTES} bytes"));
     }
-    if tokens(&request.query) > TOKENS {
-        return refuse(format!("a document has at most {TOKENS} words and signs"));
-    }
     if !shallow(&request.query) {
         return refuse(format!("brackets may stand in each other at most {BRACKETS} deep"));
+    }
+    if tokens(&request.query) > TOKENS {
+        return refuse(format!("a document has at most {TOKENS} words and signs"));
     }
     let document = request.parsed_query()?;
     let mut scale = Scale { document, fragments: HashMap::new() };
