@@ -1,7 +1,7 @@
 // Clients as the registry has them, unmodified: graphql-ws, graphql-sse, urql and Apollo.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { Client as Urql, cacheExchange, fetchExchange, subscriptionExchange } from '@urql/core';
 import { createClient as sseClient } from 'graphql-sse';
@@ -21,7 +21,7 @@ const webSocket = (more = {}) =>
 
 /** The first frame, then that of a new card. */
 async function twoFrames(subscribe) {
-  const title = `Card ${crypto.randomUUID()}`;
+  const title = `Card ${randomUUID()}`;
   let stop;
   const seen = [];
   await new Promise((resolve, reject) => {
@@ -113,7 +113,7 @@ test('Apollo, with documents that the server remembers', async () => {
   );
   const client = new ApolloClient({ link, cache: new InMemoryCache() });
   // A document of this run, which the server cannot know: asked for by its digest, sent whole, then known.
-  const name = `Me${crypto.randomUUID().replaceAll('-', '')}`;
+  const name = `Me${randomUUID().replaceAll('-', '')}`;
   const ask = () => client.query({ query: gql`query ${name} { me { actor } }`, fetchPolicy: 'network-only' });
   assert.ok((await ask()).data.me.actor);
   assert.ok((await ask()).data.me.actor);

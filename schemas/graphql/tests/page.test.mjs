@@ -1,5 +1,6 @@
 // The example page in a real browser: it shows a board, what happens to it, and goes on after an interruption.
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { chromium } from 'playwright-core';
 import { ask, base, command, project, token } from './server.mjs';
@@ -28,7 +29,7 @@ test('a card comes and moves before the eyes, also after the connection was cut'
   const { page, complaints } = await open(`#token=${token}&project=${project}`);
   await page.waitForSelector('#state[data-live]');
   assert.equal(new URL(page.url()).hash, '', 'the token is out of the address');
-  const title = `<b>Card</b> ${crypto.randomUUID()}`;
+  const title = `<b>Card</b> ${randomUUID()}`;
   const id = await card(title);
   const item = await page.waitForSelector(`[data-lane=backlog] [data-card=${id}]`);
   assert.equal(await item.innerText(), title, 'text is text');

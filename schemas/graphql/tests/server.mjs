@@ -1,5 +1,6 @@
 // The server under test: where it is and who asks, as the test that starts it says in the environment.
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 
 const { AW_URL, AW_TOKEN } = process.env;
 assert.ok(AW_URL && AW_TOKEN, 'AW_URL (http://…) and AW_TOKEN must name a server and a token');
@@ -15,7 +16,7 @@ export const authorization = { authorization: `Bearer ${AW_TOKEN}` };
 export async function command(method, path, body, headers = {}) {
   const answer = await fetch(`${base}${path}`, {
     method,
-    headers: { ...authorization, 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID(), ...headers },
+    headers: { ...authorization, 'content-type': 'application/json', 'idempotency-key': randomUUID(), ...headers },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const text = await answer.text();
