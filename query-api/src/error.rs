@@ -66,9 +66,17 @@ pub(crate) fn internal(error: impl std::fmt::Display) -> Error {
 }
 
 /// The database could not be asked just now.
+const UNAVAILABLE: &str = "unavailable";
+
+/// Whether asking again may help.
+pub(crate) fn is_unavailable(error: &Error) -> bool {
+    let code = error.extensions.as_ref().and_then(|extensions| extensions.get("code"));
+    code == Some(&async_graphql::Value::from(UNAVAILABLE))
+}
+
 fn unavailable(error: impl std::fmt::Display) -> Error {
     tracing::warn!(%error, "a read could not reach the database");
-    coded("unavailable", "this cannot be read just now; ask again in some seconds")
+    coded(UNAVAILABLE, "this cannot be read just now; ask again in some seconds")
 }
 
 /// A database that is not there is told apart from a defect.

@@ -18,6 +18,7 @@ mod follow;
 mod guard;
 mod loader;
 mod personal;
+mod places;
 mod replay;
 mod scalar;
 mod schema;

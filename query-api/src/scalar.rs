@@ -1,6 +1,7 @@
 //! Scalars, and ids as clients write them.
 
 use async_graphql::{ID, InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use domain::id::{CardKind, EnvironmentKind, ProjectKind, ProviderKind, RunKind, TenantKind, WorkspaceKind};
 use domain::{Id, Kind};
 
 /// A place in the log, opaque to clients: commands answer with one, frames and boards carry one. Give it back as
@@ -51,6 +52,20 @@ pub(crate) fn named<K: Kind>(id: &ID) -> Option<Id<K>> {
 /// An id as clients see it.
 pub(crate) fn id<K: Kind>(uuid: uuid::Uuid) -> ID {
     ID(Id::<K>::from_uuid(uuid).to_string())
+}
+
+/// The id of an aggregate of that type, as clients see it. One of a type that has no kind of its own is a bare UUID.
+pub(crate) fn aggregate(kind: &str, stream: uuid::Uuid) -> ID {
+    match kind {
+        "tenant" => id::<TenantKind>(stream),
+        "workspace" => id::<WorkspaceKind>(stream),
+        "provider" => id::<ProviderKind>(stream),
+        "project" => id::<ProjectKind>(stream),
+        "card" => id::<CardKind>(stream),
+        "run" => id::<RunKind>(stream),
+        "environment" => id::<EnvironmentKind>(stream),
+        _ => ID(stream.to_string()),
+    }
 }
 
 /// A version or a small count as GraphQL's 32-bit `Int`; larger ones stand at the end of the scale.

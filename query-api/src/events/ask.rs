@@ -130,13 +130,22 @@ fn follow(text: &str) -> Result<bool, Problem> {
 
 /// Names of events, with commas between them.
 fn types(text: &str) -> Result<BTreeSet<String>, Problem> {
-    let known: BTreeSet<_> = registry::events().into_iter().map(|known| known.event.name).collect();
     let wanted: BTreeSet<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
-    let unknown: Vec<_> = wanted.iter().filter(|name| !known.contains(name.as_str())).cloned().collect();
+    let unknown = unknown_types(&wanted);
     if unknown.is_empty() {
         return Ok(wanted);
     }
     let detail = format!("there are no events of these types: {}", unknown.join(", "));
-    let known: Vec<_> = known.into_iter().collect();
+    let known: Vec<_> = known_types().into_iter().collect();
     Err(refused("types_unknown", "types", detail).with("unknown", unknown).with("known", known))
+}
+
+fn known_types() -> BTreeSet<&'static str> {
+    registry::events().into_iter().map(|known| known.event.name).collect()
+}
+
+/// Those of the types that no event has.
+pub(crate) fn unknown_types(wanted: &BTreeSet<String>) -> Vec<String> {
+    let known = known_types();
+    wanted.iter().filter(|name| !known.contains(name.as_str())).cloned().collect()
 }

@@ -7,7 +7,6 @@
 mod ask;
 mod form;
 mod pump;
-mod slots;
 
 use std::io;
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use domain::TenantId;
 use futures::stream;
 use outbox::tail::{Scope, Tail};
 use outbox::{Log, LogError};
@@ -27,10 +27,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use ask::Ask;
+pub(crate) use ask::unknown_types;
 use form::Form;
 use pump::Pump;
-use slots::Slots;
 
+use crate::places::Places;
 use crate::state::QueryState;
 use crate::viewer;
 
@@ -56,20 +57,23 @@ impl Default for EventSettings {
     }
 }
 
+/// Whose a stream is: a tenant's, or operators', who have some together.
+type Whose = Option<TenantId>;
+
 /// The streams of this process. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Events {
     log: Log,
     tail: Tail,
-    slots: Slots,
+    places: Places<Whose>,
     settings: EventSettings,
     shutdown: CancellationToken,
 }
 
 impl Events {
     pub(crate) fn new(log: Log, tail: Tail, settings: EventSettings, shutdown: CancellationToken) -> Self {
-        let slots = Slots::new(settings.streams_per_tenant);
-        Self { log, tail, slots, settings, shutdown }
+        let places = Places::new("agentworks_event_streams", settings.streams_per_tenant);
+        Self { log, tail, places, settings, shutdown }
     }
 }
 
@@ -113,7 +117,7 @@ pub(crate) async fn stream_events(
     let events = state.events;
     let ask = Ask::read(query.as_deref().unwrap_or_default(), &headers)?;
     let start = ask.start(claims.tenant, &events.log)?;
-    let slot = events.slots.take(claims.tenant)?;
+    let place = events.places.take(&claims.tenant).ok_or_else(|| full(events.places.most()))?;
     let scope = claims.tenant.map_or(Scope::Partition(start.partition), Scope::Tenant);
     let head = events.log.head(start.partition).await.map_err(unreadable)?;
     if start.position > head {
@@ -129,7 +133,7 @@ pub(crate) async fn stream_events(
         heartbeat: events.settings.heartbeat,
         stalled: events.settings.stalled,
     };
-    let whole = pump.start(sender, viewer::remaining(claims.exp), events.shutdown, slot);
+    let whole = pump.start(sender, viewer::remaining(claims.exp), events.shutdown, place);
     let headers = [
         (header::CONTENT_TYPE, form.media_type()),
         (header::CACHE_CONTROL, "no-store"),
@@ -149,6 +153,11 @@ fn body(chunks: mpsc::Receiver<Bytes>, whole: Arc<pump::Whole>) -> impl stream::
             None => Some((Err(io::Error::other("the stream ended early")), None)),
         }
     })
+}
+
+fn full(most: usize) -> Problem {
+    let detail = format!("{most} streams are open, and no more may be at once; close one");
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", detail).retry_after(10)
 }
 
 fn unreadable(error: LogError) -> Problem {

@@ -12,9 +12,10 @@ use tokio::sync::mpsc::Sender;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::Whose;
 use super::ask::Types;
 use super::form::Form;
-use super::slots::Slot;
+use crate::places::Place;
 
 /// Bytes of a chunk after which the next one begins.
 const CHUNK: usize = 64 * 1024;
@@ -54,13 +55,13 @@ impl Pump {
         sender: Sender<Bytes>,
         lifetime: Duration,
         shutdown: CancellationToken,
-        slot: Slot,
+        place: Place<Whose>,
     ) -> Arc<Whole> {
         let whole = Arc::new(Whole::default());
         let told = whole.clone();
         let deadline = Instant::now() + lifetime;
         tokio::spawn(async move {
-            let _slot = slot;
+            let _place = place;
             let (endless, client) = (self.until.is_none(), sender.clone());
             let why = tokio::select! {
                 () = shutdown.cancelled() => "shutdown",

@@ -9,8 +9,8 @@ use projections::board;
 use schemas::Cursor;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::Slot;
 use super::boards::{Delta, Watch, delta};
+use super::{Slot, bear};
 use crate::error::{OrInternal as _, not_found};
 use crate::scalar;
 use crate::schema::{Board, BoardFrame, Resync};
@@ -63,6 +63,15 @@ impl BoardFollower {
     }
 
     async fn first(&mut self) -> Result<BoardFrame> {
+        loop {
+            match self.begin().await {
+                Err(error) => bear(error).await?,
+                frame => return frame,
+            }
+        }
+    }
+
+    async fn begin(&mut self) -> Result<BoardFrame> {
         let Some(since) = self.seen else {
             let frame = self.snapshot().await?;
             self.seen = Some(frame.cursor.0.position);
@@ -110,20 +119,31 @@ impl BoardFollower {
                 Ok(delta) if delta.upto <= seen => continue,
                 Ok(delta) if delta.after <= seen => Some(delta),
                 // It begins after the client's cursor, or messages were missed: the range between is read here.
-                Ok(_) | Err(RecvError::Lagged(_)) => {
-                    delta(&self.reading.log, self.tenant, self.project, seen).await.or_internal()?.map(Arc::new)
-                }
+                Ok(_) | Err(RecvError::Lagged(_)) => None,
                 Err(RecvError::Closed) => return Ok(None),
             };
-            if let Some(delta) = handed {
-                if delta.cards.len() > MOST {
-                    return self.resync(Resync::ClientTooSlow).await.map(Some);
+            let frame = loop {
+                match self.news(seen, handed.clone()).await {
+                    Ok(frame) => break frame,
+                    Err(error) => bear(error).await?,
                 }
-                let frame = self.frame(&delta, seen)?;
-                if !frame.cards.is_empty() || frame.project.is_some() {
-                    return Ok(Some(frame));
-                }
+            };
+            if frame.as_ref().is_some_and(BoardFrame::holds_something) {
+                return Ok(frame);
             }
+        }
+    }
+
+    /// What is new to a client that has seen `seen`: of what was handed out, or else of what there is.
+    async fn news(&mut self, seen: i64, handed: Option<Arc<Delta>>) -> Result<Option<BoardFrame>> {
+        let found = match handed {
+            Some(handed) => Some(handed),
+            None => delta(&self.reading.log, self.tenant, self.project, seen).await.or_internal()?.map(Arc::new),
+        };
+        match found {
+            Some(delta) if delta.cards.len() > MOST => self.resync(Resync::ClientTooSlow).await.map(Some),
+            Some(delta) => self.frame(&delta, seen).map(Some),
+            None => Ok(None),
         }
     }
 

@@ -8,9 +8,8 @@ use projections::board;
 use projections::card_history::{self, Page};
 use uuid::Uuid;
 
-use super::thing::{Followed, Read};
+use super::thing::{Followed, Range, Read};
 use crate::error::{OrInternal as _, not_found};
-use crate::scalar::Cursor;
 use crate::schema::CardFrame;
 use crate::snapshot::Snapshot;
 
@@ -30,16 +29,19 @@ impl Followed for CardFollowed {
         vec![(card_history::NAME, self.card.uuid()), (board::NAME, self.project.uuid())]
     }
 
-    async fn read(&mut self, snapshot: &mut Snapshot, seen: i64, cursor: Cursor) -> Result<Read<CardFrame>> {
+    async fn read(&mut self, snapshot: &mut Snapshot, range: Range) -> Result<Read<CardFrame>> {
         let tenant = snapshot.tenant;
         let card = board::card(snapshot.conn(), tenant, self.card).await.or_internal()?.ok_or_else(not_found)?;
-        let page = Page { after: Some(seen), before: Some(cursor.0.position + 1), last: true, limit: ENTRIES + 1 };
+        let (after, before) = (Some(range.after), Some(range.upto.0.position + 1));
+        let page = Page { after, before, last: true, limit: ENTRIES + 1 };
         let mut entries = card_history::history(snapshot.conn(), tenant, self.card, page).await.or_internal()?;
-        let resync = entries.len() > usize::try_from(ENTRIES).unwrap_or(usize::MAX);
-        if resync {
+        let more = entries.len() > usize::try_from(ENTRIES).unwrap_or(usize::MAX);
+        if more {
             entries.remove(0);
         }
-        let news = card.position > seen || !entries.is_empty();
-        Ok(Read { frame: CardFrame { cursor, card: Arc::new(card), entries, cut: resync }, news, over: false })
+        let resync = Some(range.resync).filter(|_| more && range.after > 0);
+        let (news, whole) = (card.position > range.after || !entries.is_empty(), range.after == 0 || more);
+        let frame = CardFrame { cursor: range.upto, card: Arc::new(card), entries, whole, resync };
+        Ok(Read { frame, news, over: false })
     }
 }

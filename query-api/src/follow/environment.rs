@@ -7,9 +7,8 @@ use domain::{ProjectId, TenantId};
 use projections::environments;
 use uuid::Uuid;
 
-use super::thing::{Followed, Read};
+use super::thing::{Followed, Range, Read};
 use crate::error::OrInternal as _;
-use crate::scalar::Cursor;
 use crate::schema::EnvironmentsFrame;
 use crate::snapshot::Snapshot;
 
@@ -26,15 +25,17 @@ impl Followed for EnvironmentsFollowed {
         vec![(environments::NAME, self.0.uuid())]
     }
 
-    async fn read(&mut self, snapshot: &mut Snapshot, seen: i64, cursor: Cursor) -> Result<Read<EnvironmentsFrame>> {
+    async fn read(&mut self, snapshot: &mut Snapshot, range: Range) -> Result<Read<EnvironmentsFrame>> {
         let tenant = snapshot.tenant;
-        let mut rows = environments::changed(snapshot.conn(), tenant, self.0, seen, MOST + 1).await.or_internal()?;
-        let resync = i64::try_from(rows.len()).unwrap_or(i64::MAX) > MOST && seen > 0;
-        if resync {
+        let Range { after, upto: cursor, resync } = range;
+        let mut rows = environments::changed(snapshot.conn(), tenant, self.0, after, MOST + 1).await.or_internal()?;
+        let much = after > 0 && i64::try_from(rows.len()).unwrap_or(i64::MAX) > MOST;
+        if much {
             rows = environments::changed(snapshot.conn(), tenant, self.0, 0, MOST).await.or_internal()?;
         }
-        let (whole, news) = (seen == 0 || resync, !rows.is_empty());
+        let (news, whole) = (much || !rows.is_empty(), much || after == 0);
         let environments = rows.into_iter().map(Arc::new).collect();
-        Ok(Read { frame: EnvironmentsFrame { cursor, whole, resync, environments }, news, over: false })
+        let frame = EnvironmentsFrame { cursor, whole, resync: Some(resync).filter(|_| much), environments };
+        Ok(Read { frame, news, over: false })
     }
 }

@@ -22,13 +22,33 @@ pub(crate) use environment::EnvironmentsFollowed;
 pub(crate) use log::{LogFollower, Page as LogPage};
 pub(crate) use run::{RunFollowed, RunLogFollowed};
 pub(crate) use slots::{Slot, Slots, Subscribers};
-pub(crate) use thing::Follower;
+pub(crate) use thing::{Followed, Follower};
 pub(crate) use usage::UsageFollowed;
 
+use std::time::Duration;
+
+use async_graphql::Error;
 use outbox::progress::Reached;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
+
+use crate::error::is_unavailable;
+
+/// How long to wait for a database that cannot be asked.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Waits a while after what will pass: a subscription outlives a database that is gone for a moment.
+///
+/// # Errors
+/// The error, when it is another one.
+pub(crate) async fn bear(error: Error) -> Result<(), Error> {
+    if !is_unavailable(&error) {
+        return Err(error);
+    }
+    tokio::time::sleep(AGAIN).await;
+    Ok(())
+}
 
 /// Waits until `topic` may have changed after `position`; false when nobody will tell any more.
 async fn stirred(progress: &mut Receiver<Reached>, topic: Uuid, position: i64) -> bool {

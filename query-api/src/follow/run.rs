@@ -7,9 +7,8 @@ use domain::{RunId, TenantId};
 use projections::runs::{self, RunRow, StepRow};
 use uuid::Uuid;
 
-use super::thing::{Followed, Read};
+use super::thing::{Followed, Range, Read};
 use crate::error::{OrInternal as _, not_found};
-use crate::scalar::Cursor;
 use crate::schema::{RunFrame, RunLogFrame};
 use crate::snapshot::Snapshot;
 
@@ -26,10 +25,10 @@ impl Followed for RunFollowed {
         vec![(runs::NAME, self.0.uuid())]
     }
 
-    async fn read(&mut self, snapshot: &mut Snapshot, seen: i64, cursor: Cursor) -> Result<Read<RunFrame>> {
-        let (run, steps) = read(snapshot, self.0, seen).await?;
-        let (news, over) = (run.position > seen || !steps.is_empty(), run.ended_at.is_some());
-        Ok(Read { frame: RunFrame { cursor, run, steps }, news, over })
+    async fn read(&mut self, snapshot: &mut Snapshot, range: Range) -> Result<Read<RunFrame>> {
+        let (run, steps) = read(snapshot, self.0, range.after).await?;
+        let (news, over) = (run.position > range.after || !steps.is_empty(), run.ended_at.is_some());
+        Ok(Read { frame: RunFrame { cursor: range.upto, run, steps }, news, over })
     }
 }
 
@@ -40,10 +39,10 @@ impl Followed for RunLogFollowed {
         vec![(runs::NAME, self.0.uuid())]
     }
 
-    async fn read(&mut self, snapshot: &mut Snapshot, seen: i64, cursor: Cursor) -> Result<Read<RunLogFrame>> {
-        let (run, steps) = read(snapshot, self.0, seen).await?;
+    async fn read(&mut self, snapshot: &mut Snapshot, range: Range) -> Result<Read<RunLogFrame>> {
+        let (run, steps) = read(snapshot, self.0, range.after).await?;
         let (news, over) = (!steps.is_empty(), run.ended_at.is_some());
-        Ok(Read { frame: RunLogFrame { cursor, steps, ended: over }, news, over })
+        Ok(Read { frame: RunLogFrame { cursor: range.upto, steps, ended: over }, news, over })
     }
 }
 

@@ -1,14 +1,13 @@
 //! How many subscriptions a connection, and a person or program, may have at once.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use async_graphql::{Context, Error};
 use domain::TenantId;
-use metrics::gauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::coded;
+use crate::places::{Place, Places};
 use crate::viewer::Viewer;
 
 /// Subscriptions of one connection at once.
@@ -16,61 +15,33 @@ const MOST: usize = 200;
 
 /// Somebody of a tenant.
 type User = (TenantId, String);
-type Taken = HashMap<User, usize>;
 
 /// Who has how many subscriptions in this process.
 #[derive(Debug, Clone)]
-pub(crate) struct Subscribers {
-    most: usize,
-    taken: Arc<Mutex<Taken>>,
-}
+pub(crate) struct Subscribers(Places<User>);
 
 /// The places of one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Slots {
     connection: Arc<Semaphore>,
     user: User,
-    subscribers: Subscribers,
+    users: Places<User>,
 }
 
 /// One place, taken until this is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Slot(#[expect(dead_code, reason = "held for its Drop")] Option<(OwnedSemaphorePermit, Seat)>);
-
-/// One of a user's places.
-#[derive(Debug)]
-struct Seat {
-    user: User,
-    taken: Arc<Mutex<Taken>>,
-}
-
-/// A panic elsewhere leaves a map of whole entries behind, so the lock's poison means nothing here.
-fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
-    taken.lock().unwrap_or_else(PoisonError::into_inner)
-}
+pub(crate) struct Slot(#[expect(dead_code, reason = "held for its Drop")] Option<(OwnedSemaphorePermit, Place<User>)>);
 
 impl Subscribers {
     /// `most` for each user.
     pub(crate) fn new(most: usize) -> Self {
-        Self { most, taken: Arc::default() }
+        Self(Places::new("agentworks_graphql_subscriptions", most))
     }
 
     /// The places of a new connection.
     pub(crate) fn of(&self, viewer: &Viewer) -> Slots {
         let user = (viewer.tenant, viewer.actor.to_string());
-        Slots { connection: Arc::new(Semaphore::new(MOST)), user, subscribers: self.clone() }
-    }
-
-    fn seat(&self, user: &User) -> Result<Seat, Error> {
-        let mut taken = lock(&self.taken);
-        let count = taken.entry(user.clone()).or_default();
-        if *count >= self.most {
-            let text = format!("you have {} subscriptions here, and no more may be at once", self.most);
-            return Err(coded("too_many_subscriptions", text));
-        }
-        *count += 1;
-        gauge!("agentworks_graphql_subscriptions").increment(1);
-        Ok(Seat { user: user.clone(), taken: self.taken.clone() })
+        Slots { connection: Arc::new(Semaphore::new(MOST)), user, users: self.0.clone() }
     }
 }
 
@@ -80,24 +51,15 @@ impl Slots {
     /// # Errors
     /// `too_many_subscriptions`.
     pub(crate) fn take(ctx: &Context<'_>) -> Result<Slot, Error> {
-        let Some(slots) = ctx.data_opt::<Self>() else { return Ok(Slot(None)) };
-        let Ok(permit) = slots.connection.clone().try_acquire_owned() else {
-            let text = format!("a connection has at most {MOST} subscriptions");
-            return Err(coded("too_many_subscriptions", text));
+        let full = |whose: &str, most| {
+            coded(
+                "too_many_subscriptions",
+                format!("{whose} has {most} subscriptions here, and no more may be at once"),
+            )
         };
-        Ok(Slot(Some((permit, slots.subscribers.seat(&slots.user)?))))
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = lock(&self.taken);
-        if let Some(count) = taken.get_mut(&self.user) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.user);
-            }
-        }
-        gauge!("agentworks_graphql_subscriptions").decrement(1);
+        let Some(slots) = ctx.data_opt::<Self>() else { return Ok(Slot(None)) };
+        let permit = slots.connection.clone().try_acquire_owned().map_err(|_| full("this connection", MOST))?;
+        let place = slots.users.take(&slots.user).ok_or_else(|| full("this user", slots.users.most()))?;
+        Ok(Slot(Some((permit, place))))
     }
 }

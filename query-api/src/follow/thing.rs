@@ -10,9 +10,10 @@ use schemas::Cursor;
 use tokio::sync::broadcast::Receiver;
 use uuid::Uuid;
 
-use super::{Slot, stirred};
+use super::{Slot, bear, stirred};
 use crate::error::OrInternal as _;
 use crate::scalar;
+use crate::schema::Resync;
 use crate::snapshot::Snapshot;
 use crate::state::Reading;
 
@@ -24,16 +25,23 @@ pub(crate) trait Followed: Send + Sync + 'static {
     /// The read models that it is read from, and for each the topic under which it tells of the thing.
     fn sources(&self, tenant: TenantId) -> Vec<(&'static str, Uuid)>;
 
-    /// What there is after the position `seen` (all there is when it is 0), and up to the cursor.
+    /// What there is in the range.
     ///
     /// # Errors
     /// `not_found`, `internal`.
-    fn read(
-        &mut self,
-        snapshot: &mut Snapshot,
-        seen: i64,
-        cursor: scalar::Cursor,
-    ) -> impl Future<Output = Result<Read<Self::Frame>>> + Send;
+    fn read(&mut self, snapshot: &mut Snapshot, range: Range)
+    -> impl Future<Output = Result<Read<Self::Frame>>> + Send;
+}
+
+/// What is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Range {
+    /// What changed behind this; 0: all that there is.
+    pub(crate) after: i64,
+    /// Up to here.
+    pub(crate) upto: scalar::Cursor,
+    /// What to say when it is so much that the whole is read instead.
+    pub(crate) resync: Resync,
 }
 
 /// What was read.
@@ -89,7 +97,12 @@ impl<T: Followed> Follower<T> {
             if !self.first && !self.behind && !self.stirred().await {
                 return Ok(None);
             }
-            let (read, position) = self.read().await?;
+            let (read, position) = loop {
+                match self.read().await {
+                    Ok(read) => break read,
+                    Err(error) => bear(error).await?,
+                }
+            };
             // A read model that is being rebuilt may stand before what the client has seen.
             let news = position > self.seen && read.news;
             self.seen = self.seen.max(position);
@@ -111,8 +124,12 @@ impl<T: Followed> Follower<T> {
         let (mut snapshot, positions) = self.even().await?;
         let position = positions.iter().copied().min().unwrap_or(0);
         self.behind = positions.iter().any(|other| *other > position);
-        let cursor = scalar::Cursor(Cursor { partition: snapshot.cursor.partition, position });
-        Ok((self.thing.read(&mut snapshot, self.seen, cursor).await?, position))
+        let range = Range {
+            after: self.seen,
+            upto: scalar::Cursor(Cursor { partition: snapshot.cursor.partition, position }),
+            resync: if self.first { Resync::CursorTooOld } else { Resync::ClientTooSlow },
+        };
+        Ok((self.thing.read(&mut snapshot, range).await?, position))
     }
 
     /// A snapshot, and how far each source is in it: they are at the same place, if those behind get there in time. What

@@ -5,9 +5,8 @@ use domain::{ProjectId, TenantId};
 use projections::usage::{self, UsageRow};
 use uuid::Uuid;
 
-use super::thing::{Followed, Read};
+use super::thing::{Followed, Range, Read};
 use crate::error::OrInternal as _;
-use crate::scalar::Cursor;
 use crate::schema::{Days, UsageFrame};
 use crate::snapshot::Snapshot;
 
@@ -32,11 +31,11 @@ impl Followed for UsageFollowed {
         vec![(usage::NAME, self.project.map_or_else(|| tenant.uuid(), domain::Id::uuid))]
     }
 
-    async fn read(&mut self, snapshot: &mut Snapshot, _seen: i64, cursor: Cursor) -> Result<Read<UsageFrame>> {
+    async fn read(&mut self, snapshot: &mut Snapshot, range: Range) -> Result<Read<UsageFrame>> {
         let (tenant, (from, to)) = (snapshot.tenant, self.days.range());
         let rows = usage::usage(snapshot.conn(), tenant, from, to, self.project).await.or_internal()?;
         let news = self.said != rows;
         self.said.clone_from(&rows);
-        Ok(Read { frame: UsageFrame::new(cursor, from, to, rows), news, over: false })
+        Ok(Read { frame: UsageFrame::new(range.upto, from, to, rows), news, over: false })
     }
 }

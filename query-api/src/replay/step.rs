@@ -2,7 +2,6 @@
 
 use async_graphql::{ID, Object, SimpleObject};
 use domain::card::Card;
-use domain::id::{CardKind, RunKind};
 use outbox::evidence::Inclusion;
 use schemas::{Cursor, Metadata, Recorded};
 use serde::Serialize;
@@ -10,7 +9,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use utoipa::ToSchema;
 
-use crate::scalar::{self, id, int};
+use crate::scalar::{self, int};
 
 /// An event of the card, of a run of it or of a run's environment; who acted, what caused it, what the card was after it,
 /// and what proves it.
@@ -216,11 +215,7 @@ impl Step {
 
     /// The aggregate, such as `crd_…` or `run_…`
     async fn subject(&self) -> ID {
-        match self.aggregate.as_str() {
-            "card" => id::<CardKind>(self.stream),
-            "run" => id::<RunKind>(self.stream),
-            _ => id::<domain::id::EnvironmentKind>(self.stream),
-        }
+        scalar::aggregate(&self.aggregate, self.stream)
     }
 
     /// Its place in the aggregate's stream, from 1.

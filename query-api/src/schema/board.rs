@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
-use domain::id::{CardKind, ProjectKind};
+use async_graphql::{Context, ID, Result, SimpleObject};
+use domain::id::ProjectKind;
 use projections::board::{BoardAt, CardRow, ProjectRow};
 
 use super::card::Card;
@@ -11,7 +11,7 @@ use super::project::{LaneRole, Project};
 use super::replay;
 use crate::error::{OrInternal as _, internal};
 use crate::replay::Moment;
-use crate::scalar::{Cursor, id, named};
+use crate::scalar::{Cursor, named};
 use crate::state::Reading;
 use crate::viewer::Viewer;
 
@@ -93,59 +93,4 @@ pub(super) async fn as_of(ctx: &Context<'_>, project: &ID, moment: Moment) -> Re
     let cards = board.cards(tenant.uuid(), project.uuid()).into_iter().cloned().map(Arc::new).collect();
     let cursor = schemas::Cursor { partition: log.partition_of(tenant), position: upto };
     Ok(Some(Board::of(Arc::new(row.clone()), cards, Cursor(cursor))))
-}
-
-/// Why a subscription begins anew, with a whole snapshot.
-#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resync {
-    /// More has changed since the cursor than the whole holds.
-    CursorTooOld,
-    /// The client took its frames more slowly than things changed.
-    ClientTooSlow,
-}
-
-/// What changed on a board: everything between the frame before (or `since`) and this frame's cursor.
-pub(crate) struct BoardFrame {
-    pub(crate) cursor: Cursor,
-    pub(crate) snapshot: Option<Board>,
-    pub(crate) resync: Option<Resync>,
-    pub(crate) cards: Vec<Arc<CardRow>>,
-    pub(crate) project: Option<Arc<ProjectRow>>,
-}
-
-/// What changed on a board: everything between the frame before (or `since`) and this frame's cursor. To apply it, put
-/// each of `cards` where it says it stands, and take those of `removed` off the board.
-#[Object]
-impl BoardFrame {
-    /// How far this goes: give it as `since` after a reconnect.
-    async fn cursor(&self) -> Cursor {
-        self.cursor
-    }
-
-    /// The whole board, in the first frame of a subscription without `since`, and in one with `resync`; what was known
-    /// before is void.
-    async fn snapshot(&self) -> Option<&Board> {
-        self.snapshot.as_ref()
-    }
-
-    /// Why a client that was up to date by its cursor gets a snapshot all the same.
-    async fn resync(&self) -> Option<Resync> {
-        self.resync
-    }
-
-    /// The cards on the board that are new or changed, as they are now.
-    #[graphql(complexity = "20 * child_complexity")]
-    async fn cards(&self) -> Vec<Card> {
-        self.cards.iter().filter(|card| !card.archived).cloned().map(Card).collect()
-    }
-
-    /// The ids of cards that are off the board now.
-    async fn removed(&self) -> Vec<ID> {
-        self.cards.iter().filter(|card| card.archived).map(|card| id::<CardKind>(card.card)).collect()
-    }
-
-    /// The project, when it changed: its name, its lanes, its bounds.
-    async fn project(&self) -> Option<Project> {
-        self.project.clone().map(Project)
-    }
 }

@@ -2,27 +2,93 @@
 
 use std::sync::Arc;
 
-use async_graphql::Object;
-use projections::board::CardRow;
+use async_graphql::{Enum, ID, Object};
+use domain::id::CardKind;
+use projections::board::{CardRow, ProjectRow};
 use projections::card_history::HistoryRow;
 use projections::environments::EnvironmentRow;
-use projections::runs::StepRow;
+use projections::runs::{RunRow, StepRow};
 use projections::usage::UsageRow;
 use time::Date;
 
+use super::board::Board;
 use super::card::Card;
 use super::environment::Environment;
 use super::history::HistoryEntry;
-use super::run::RunStep;
+use super::project::Project;
+use super::run::{Run, RunStep};
 use super::usage::Usage;
-use crate::scalar::Cursor;
+use crate::scalar::{Cursor, id};
+
+/// Why a subscription begins anew with the whole.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resync {
+    /// So much has changed since the cursor that the whole is less.
+    CursorTooOld,
+    /// The client took its frames more slowly than things changed.
+    ClientTooSlow,
+}
+
+/// What changed on a board: everything between the frame before (or `since`) and this frame's cursor.
+pub(crate) struct BoardFrame {
+    pub(crate) cursor: Cursor,
+    pub(crate) snapshot: Option<Board>,
+    pub(crate) resync: Option<Resync>,
+    pub(crate) cards: Vec<Arc<CardRow>>,
+    pub(crate) project: Option<Arc<ProjectRow>>,
+}
+
+impl BoardFrame {
+    /// Whether it is worth to be told.
+    pub(crate) fn holds_something(&self) -> bool {
+        self.snapshot.is_some() || !self.cards.is_empty() || self.project.is_some()
+    }
+}
+
+/// What changed on a board: everything between the frame before (or `since`) and this frame's cursor. To apply it, put
+/// each of `cards` where it says it stands, and take those of `removed` off the board.
+#[Object]
+impl BoardFrame {
+    /// How far this goes: give it as `since` after a reconnect.
+    async fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// The whole board, in the first frame of a subscription without `since`, and in one with `resync`; what was known
+    /// before is void.
+    async fn snapshot(&self) -> Option<&Board> {
+        self.snapshot.as_ref()
+    }
+
+    /// Why a client that was up to date by its cursor is told anew.
+    async fn resync(&self) -> Option<Resync> {
+        self.resync
+    }
+
+    /// The cards on the board that are new or changed, as they are now.
+    #[graphql(complexity = "20 * child_complexity")]
+    async fn cards(&self) -> Vec<Card> {
+        self.cards.iter().filter(|card| !card.archived).cloned().map(Card).collect()
+    }
+
+    /// The ids of cards that are off the board now.
+    async fn removed(&self) -> Vec<ID> {
+        self.cards.iter().filter(|card| card.archived).map(|card| id::<CardKind>(card.card)).collect()
+    }
+
+    /// The project, when it changed: its name, its lanes, its bounds.
+    async fn project(&self) -> Option<Project> {
+        self.project.clone().map(Project)
+    }
+}
 
 /// A card as it is now, and what happened to it between the frame before (or `since`) and this frame's cursor.
 pub(crate) struct CardFrame {
     pub(crate) cursor: Cursor,
     pub(crate) card: Arc<CardRow>,
     pub(crate) entries: Vec<HistoryRow>,
-    pub(crate) cut: bool,
+    pub(crate) whole: bool,
+    pub(crate) resync: Option<Resync>,
 }
 
 /// A card as it is now, and what happened to it between the frame before (or `since`) and this frame's cursor.
@@ -44,10 +110,49 @@ impl CardFrame {
         self.entries.iter().cloned().map(HistoryEntry).collect()
     }
 
-    /// Whether more happened than `entries` holds: what was known of the history is void, and those before the first of
-    /// `entries` are read with `cardHistory`.
-    async fn resync(&self) -> bool {
-        self.cut
+    /// Whether `entries` stand for the whole history, and what was known of it before is void: in the first frame of a
+    /// subscription without `since`, and in one with `resync`. What happened before the first of them is read with
+    /// `cardHistory`.
+    async fn whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Why a client that was up to date by its cursor is told anew.
+    async fn resync(&self) -> Option<Resync> {
+        self.resync
+    }
+}
+
+/// How a run goes on: everything between the frame before (or `since`) and this frame's cursor.
+pub(crate) struct RunFrame {
+    pub(crate) cursor: Cursor,
+    pub(crate) run: Arc<RunRow>,
+    pub(crate) steps: Vec<Arc<StepRow>>,
+}
+
+/// How a run goes on: everything between the frame before (or `since`) and this frame's cursor.
+#[Object]
+impl RunFrame {
+    /// How far this goes: give it as `since` after a reconnect.
+    async fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
+    /// The run as it is now.
+    async fn run(&self) -> Run {
+        Run(self.run.clone())
+    }
+
+    /// What its agents did since the frame before; everything so far in the first frame of a subscription without
+    /// `since`.
+    #[graphql(complexity = "20 * child_complexity")]
+    async fn new_steps(&self) -> Vec<RunStep> {
+        self.steps.iter().cloned().map(RunStep).collect()
+    }
+
+    /// Whether the run is over. The subscription completes after that frame.
+    async fn ended(&self) -> bool {
+        self.run.ended_at.is_some()
     }
 }
 
@@ -119,7 +224,7 @@ impl RunLogLine {
 pub(crate) struct EnvironmentsFrame {
     pub(crate) cursor: Cursor,
     pub(crate) whole: bool,
-    pub(crate) resync: bool,
+    pub(crate) resync: Option<Resync>,
     pub(crate) environments: Vec<Arc<EnvironmentRow>>,
 }
 
@@ -133,12 +238,12 @@ impl EnvironmentsFrame {
 
     /// Whether `environments` are all that are not over, and what was known before is void: in the first frame of a
     /// subscription without `since`, and in one with `resync`.
-    async fn snapshot(&self) -> bool {
+    async fn whole(&self) -> bool {
         self.whole
     }
 
-    /// Whether a client that was up to date by its cursor gets a snapshot all the same: too much has changed since.
-    async fn resync(&self) -> bool {
+    /// Why a client that was up to date by its cursor is told anew.
+    async fn resync(&self) -> Option<Resync> {
         self.resync
     }
 

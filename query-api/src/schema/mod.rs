@@ -9,6 +9,7 @@ mod frame;
 mod history;
 mod log;
 mod node;
+mod notification;
 mod page;
 mod project;
 mod query;
@@ -19,12 +20,12 @@ mod tenant;
 mod usage;
 
 use async_graphql::{EmptyMutation, Schema, SchemaBuilder};
-pub(crate) use board::{Board, BoardFrame, Resync};
+pub(crate) use board::Board;
 pub use compat::sdl_breaks;
-pub(crate) use frame::{CardFrame, EnvironmentsFrame, RunLogFrame, UsageFrame};
-pub(crate) use log::{EventsFrame, NotificationsFrame};
+pub(crate) use frame::{BoardFrame, CardFrame, EnvironmentsFrame, Resync, RunFrame, RunLogFrame, UsageFrame};
+pub(crate) use log::EventsFrame;
+pub(crate) use notification::NotificationsFrame;
 use query::Query;
-pub(crate) use run::RunFrame;
 use subscription::Subscription;
 pub(crate) use usage::Days;
 

@@ -18,7 +18,7 @@ use super::project::Project;
 use crate::error::{OrInternal as _, cursor_invalid};
 use crate::loader::{RunsOf, StepsOf, named};
 use crate::personal;
-use crate::scalar::{BigInt, Cursor, id, int};
+use crate::scalar::{BigInt, id, int};
 use crate::snapshot::Snapshot;
 
 /// How far a run is.
@@ -348,38 +348,5 @@ impl Page {
         let edge = |row: Arc<RunRow>| Edge::new(RunId::from_uuid(row.run).to_string(), Run(row));
         connection.edges.extend(rows.into_iter().map(edge));
         connection
-    }
-}
-
-/// How a run goes on: everything between the frame before (or `since`) and this frame's cursor.
-pub(crate) struct RunFrame {
-    pub(crate) cursor: Cursor,
-    pub(crate) run: Arc<RunRow>,
-    pub(crate) steps: Vec<Arc<StepRow>>,
-}
-
-/// How a run goes on: everything between the frame before (or `since`) and this frame's cursor.
-#[Object]
-impl RunFrame {
-    /// How far this goes: give it as `since` after a reconnect.
-    async fn cursor(&self) -> Cursor {
-        self.cursor
-    }
-
-    /// The run as it is now.
-    async fn run(&self) -> Run {
-        Run(self.run.clone())
-    }
-
-    /// What its agents did since the frame before; everything so far in the first frame of a subscription without
-    /// `since`.
-    #[graphql(complexity = "20 * child_complexity")]
-    async fn new_steps(&self) -> Vec<RunStep> {
-        self.steps.iter().cloned().map(RunStep).collect()
-    }
-
-    /// Whether the run is over. The subscription completes after that frame.
-    async fn ended(&self) -> bool {
-        self.run.ended_at.is_some()
     }
 }

@@ -1,13 +1,14 @@
 //! The subscriptions.
 
 use async_graphql::{Context, ID, Result, Subscription as SubscriptionRoot};
-use domain::ProjectId;
 use domain::id::ProjectKind;
+use domain::{Id, Kind, ProjectId, TenantId};
 use futures::{Stream, StreamExt as _};
 use projections::{board, card_history, environments, runs, usage};
 use time::Date;
 
-use super::log::{self, NotificationKind};
+use super::log;
+use super::notification::NotificationKind;
 use super::page::READ;
 use super::usage::Days;
 use super::{
@@ -15,13 +16,81 @@ use super::{
 };
 use crate::error::{OrInternal as _, not_found};
 use crate::follow::{
-    BoardFollower, CardFollowed, EnvironmentsFollowed, Follower, LogFollower, RunFollowed, RunLogFollowed, Slots,
-    UsageFollowed,
+    BoardFollower, CardFollowed, EnvironmentsFollowed, Followed, Follower, LogFollower, RunFollowed, RunLogFollowed,
+    Slot, Slots, UsageFollowed, bear,
 };
-use crate::scalar::{Cursor, named};
-use crate::snapshot::{Snapshot, since as position};
+use crate::scalar::{self, Cursor};
+use crate::snapshot::{self, Snapshot};
 use crate::state::Reading;
 use crate::viewer::Viewer;
+
+/// What every subscription begins with.
+struct Start {
+    reading: Reading,
+    tenant: TenantId,
+    /// The position that it goes on from.
+    since: Option<i64>,
+    slot: Slot,
+}
+
+impl Start {
+    /// Takes a place, and waits for a database that cannot be asked.
+    ///
+    /// # Errors
+    /// `too_many_subscriptions`, `cursor_invalid`, `internal`.
+    async fn new(ctx: &Context<'_>, since: Option<Cursor>) -> Result<Self> {
+        let (reading, tenant) = (ctx.data::<Reading>()?.clone(), ctx.data::<Viewer>()?.tenant);
+        let slot = Slots::take(ctx)?;
+        loop {
+            match snapshot::since(&reading, tenant, since).await {
+                Ok(since) => return Ok(Self { reading, tenant, since, slot }),
+                Err(error) => bear(error).await?,
+            }
+        }
+    }
+
+    fn follow<T: Followed>(self, thing: T) -> impl Stream<Item = Result<T::Frame>> + use<T> {
+        Follower::new(self.reading, self.tenant, thing, self.since, self.slot).frames()
+    }
+}
+
+/// A snapshot that has `wait_for` in it, once the database can be asked.
+async fn snapshot_of(ctx: &Context<'_>, model: &'static str, wait_for: Option<Cursor>) -> Result<Snapshot> {
+    loop {
+        match Snapshot::open(ctx, model, wait_for).await {
+            Err(error) => bear(error).await?,
+            snapshot => return snapshot,
+        }
+    }
+}
+
+/// Waits until the model has what a client wants to see, if it wants to.
+async fn visible(ctx: &Context<'_>, model: &'static str, wait_for: Option<Cursor>) -> Result<()> {
+    if wait_for.is_some() {
+        snapshot_of(ctx, model, wait_for).await?;
+    }
+    Ok(())
+}
+
+/// The id that a client names.
+///
+/// # Errors
+/// `not_found`, when it is none.
+fn named<K: Kind>(id: &ID) -> Result<Id<K>> {
+    scalar::named(id).ok_or_else(not_found)
+}
+
+/// The project of that id, when it exists.
+///
+/// # Errors
+/// `not_found`, `internal`.
+async fn project_of(ctx: &Context<'_>, id: &ID) -> Result<ProjectId> {
+    let project = named::<ProjectKind>(id)?;
+    let mut snapshot = snapshot_of(ctx, board::NAME, None).await?;
+    let tenant = snapshot.tenant;
+    board::project(snapshot.conn(), tenant, project).await.or_internal()?.ok_or_else(not_found)?;
+    Ok(project)
+}
 
 /// Follows things as they change. Each frame carries a cursor: a client that gives the last one as `since`, to any
 /// instance, gets exactly what it missed. Unknown ids, and another tenant's, end with the error `not_found`.
@@ -40,14 +109,9 @@ impl Subscription {
         #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<impl Stream<Item = Result<BoardFrame>> + use<>> {
-        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
-        let slot = Slots::take(ctx)?;
-        let since = position(reading, viewer.tenant, since).await?;
-        let project = named(&project).ok_or_else(not_found)?;
-        if wait_for.is_some() {
-            Snapshot::open(ctx, board::NAME, wait_for).await?;
-        }
-        Ok(BoardFollower::new(reading.clone(), viewer.tenant, project, since, slot).frames())
+        let (Start { reading, tenant, since, slot }, project) = (Start::new(ctx, since).await?, named(&project)?);
+        visible(ctx, board::NAME, wait_for).await?;
+        Ok(BoardFollower::new(reading, tenant, project, since, slot).frames())
     }
 
     /// Follows a run, and completes after the frame that says that it is over. The first frame comes at once.
@@ -59,14 +123,9 @@ impl Subscription {
         #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<impl Stream<Item = Result<RunFrame>> + use<>> {
-        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
-        let slot = Slots::take(ctx)?;
-        let since = position(reading, viewer.tenant, since).await?;
-        let run = named(&run).ok_or_else(not_found)?;
-        if wait_for.is_some() {
-            Snapshot::open(ctx, runs::NAME, wait_for).await?;
-        }
-        Ok(Follower::new(reading.clone(), viewer.tenant, RunFollowed(run), since, slot).frames())
+        let (start, run) = (Start::new(ctx, since).await?, named(&run)?);
+        visible(ctx, runs::NAME, wait_for).await?;
+        Ok(start.follow(RunFollowed(run)))
     }
 
     /// Follows what the agents of a run write, and completes when the run is over. The first frame comes at once.
@@ -78,14 +137,9 @@ impl Subscription {
         #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<impl Stream<Item = Result<RunLogFrame>> + use<>> {
-        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
-        let slot = Slots::take(ctx)?;
-        let since = position(reading, viewer.tenant, since).await?;
-        let run = named(&run).ok_or_else(not_found)?;
-        if wait_for.is_some() {
-            Snapshot::open(ctx, runs::NAME, wait_for).await?;
-        }
-        Ok(Follower::new(reading.clone(), viewer.tenant, RunLogFollowed(run), since, slot).frames())
+        let (start, run) = (Start::new(ctx, since).await?, named(&run)?);
+        visible(ctx, runs::NAME, wait_for).await?;
+        Ok(start.follow(RunLogFollowed(run)))
     }
 
     /// Follows a card and its history: its own events, those of its runs and of their environments. The first frame comes
@@ -98,17 +152,11 @@ impl Subscription {
         #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<impl Stream<Item = Result<CardFrame>> + use<>> {
-        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
-        let slot = Slots::take(ctx)?;
-        let since = position(reading, viewer.tenant, since).await?;
-        let card = named(&card).ok_or_else(not_found)?;
-        if wait_for.is_some() {
-            Snapshot::open(ctx, card_history::NAME, wait_for).await?;
-        }
-        let mut snapshot = Snapshot::open(ctx, board::NAME, wait_for).await?;
-        let row = board::card(snapshot.conn(), viewer.tenant, card).await.or_internal()?.ok_or_else(not_found)?;
-        let followed = CardFollowed { card, project: ProjectId::from_uuid(row.project) };
-        Ok(Follower::new(reading.clone(), viewer.tenant, followed, since, slot).frames())
+        let (start, card) = (Start::new(ctx, since).await?, named(&card)?);
+        visible(ctx, card_history::NAME, wait_for).await?;
+        let mut snapshot = snapshot_of(ctx, board::NAME, wait_for).await?;
+        let row = board::card(snapshot.conn(), start.tenant, card).await.or_internal()?.ok_or_else(not_found)?;
+        Ok(start.follow(CardFollowed { card, project: ProjectId::from_uuid(row.project) }))
     }
 
     /// Follows a project's environments. The first frame comes at once: those that are not over, or with `since` what
@@ -121,14 +169,9 @@ impl Subscription {
         #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<impl Stream<Item = Result<EnvironmentsFrame>> + use<>> {
-        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
-        let slot = Slots::take(ctx)?;
-        let since = position(reading, viewer.tenant, since).await?;
-        let project = known_project(ctx, &project).await?;
-        if wait_for.is_some() {
-            Snapshot::open(ctx, environments::NAME, wait_for).await?;
-        }
-        Ok(Follower::new(reading.clone(), viewer.tenant, EnvironmentsFollowed(project), since, slot).frames())
+        let (start, project) = (Start::new(ctx, since).await?, project_of(ctx, &project).await?);
+        visible(ctx, environments::NAME, wait_for).await?;
+        Ok(start.follow(EnvironmentsFollowed(project)))
     }
 
     /// Follows what was used in a range of days. Each frame is whole; the first comes at once, each other one when
@@ -142,17 +185,13 @@ impl Subscription {
         #[graphql(desc = "Only in this project, `prj_…`")] project: Option<ID>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<impl Stream<Item = Result<UsageFrame>> + use<>> {
-        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
-        let slot = Slots::take(ctx)?;
-        let days = Days::new(from, to)?;
+        let (start, days) = (Start::new(ctx, None).await?, Days::new(from, to)?);
         let project = match project {
-            Some(project) => Some(known_project(ctx, &project).await?),
+            Some(project) => Some(project_of(ctx, &project).await?),
             None => None,
         };
-        if wait_for.is_some() {
-            Snapshot::open(ctx, usage::NAME, wait_for).await?;
-        }
-        Ok(Follower::new(reading.clone(), viewer.tenant, UsageFollowed::new(days, project), None, slot).frames())
+        visible(ctx, usage::NAME, wait_for).await?;
+        Ok(start.follow(UsageFollowed::new(days, project)))
     }
 
     /// Follows what people want to be told: how runs end, what holds cards up, what is said about them. Begins now, or
@@ -163,20 +202,18 @@ impl Subscription {
         ctx: &Context<'_>,
         #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
     ) -> Result<impl Stream<Item = NotificationsFrame> + use<>> {
-        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
-        let slot = Slots::take(ctx)?;
-        let after = match position(reading, viewer.tenant, since).await? {
+        let Start { reading, tenant, since, slot } = Start::new(ctx, since).await?;
+        let after = match since {
             Some(since) => since,
-            None => reading.log.head(reading.log.partition_of(viewer.tenant)).await.or_internal()?,
+            None => reading.log.head(reading.log.partition_of(tenant)).await.or_internal()?,
         };
-        let follower = LogFollower::new(reading, viewer.tenant, Some(NotificationKind::types()), after, slot)?;
-        let reading = reading.clone();
+        let follower = LogFollower::new(&reading, tenant, Some(NotificationKind::types()), after, slot)?;
         Ok(follower.pages().then(move |page| {
             let reading = reading.clone();
             async move {
-                // The cards and runs that it is about should be there for whoever is told; if not, they are null.
                 let schemas::Cursor { partition, position } = page.cursor.0;
-                for model in [runs::NAME, board::NAME] {
+                // What it is about should be there for whoever is told; if it is not in time, it is null.
+                for model in [runs::NAME, board::NAME].into_iter().filter(|_| !page.events.is_empty()) {
                     let _ = reading.progress.wait(model, partition, position, reading.wait).await;
                 }
                 NotificationsFrame(page)
@@ -193,22 +230,8 @@ impl Subscription {
         #[graphql(desc = "Go on from here.")] since: Option<Cursor>,
         #[graphql(desc = "Only events of these types, such as `CardMoved`.")] types: Option<Vec<String>>,
     ) -> Result<impl Stream<Item = EventsFrame> + use<>> {
-        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
-        let slot = Slots::take(ctx)?;
+        let Start { reading, tenant, since, slot } = Start::new(ctx, since).await?;
         let types = types.map(log::types).transpose()?;
-        let after = position(reading, viewer.tenant, since).await?.unwrap_or(0);
-        Ok(LogFollower::new(reading, viewer.tenant, types, after, slot)?.pages().map(EventsFrame))
+        Ok(LogFollower::new(&reading, tenant, types, since.unwrap_or(0), slot)?.pages().map(EventsFrame))
     }
-}
-
-/// The project of that id.
-///
-/// # Errors
-/// `not_found`, `internal`.
-async fn known_project(ctx: &Context<'_>, id: &ID) -> Result<ProjectId> {
-    let project = named::<ProjectKind>(id).ok_or_else(not_found)?;
-    let mut snapshot = Snapshot::open(ctx, board::NAME, None).await?;
-    let tenant = snapshot.tenant;
-    board::project(snapshot.conn(), tenant, project).await.or_internal()?.ok_or_else(not_found)?;
-    Ok(project)
 }

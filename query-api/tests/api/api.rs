@@ -52,13 +52,18 @@ impl Api {
 
     /// With a bus, progress is told over it.
     pub(crate) async fn on(world: &World, settings: Settings, bus: Option<outbox::Bus>) -> Self {
+        Self::of(world, world.log.clone(), settings, bus).await
+    }
+
+    /// With a way of its own to the log.
+    pub(crate) async fn of(world: &World, log: outbox::Log, settings: Settings, bus: Option<outbox::Bus>) -> Self {
         let following = world.follow_on(bus.clone());
         let key = SigningKey::generate().unwrap();
         let verifier = Verifier::new([key.verifying().clone()]);
         let shutdown = CancellationToken::new();
         let progress = following.progress.clone();
         let keys = world.keys.clone();
-        let state = QueryState::new(world.log.clone(), bus, progress, verifier, keys, &settings, shutdown.clone());
+        let state = QueryState::new(log, bus, progress, verifier, keys, &settings, shutdown.clone());
         let router = query_api::router(state);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

@@ -13,6 +13,7 @@ mod log;
 #[path = "../../../outbox/tests/outbox/support/nats.rs"]
 mod nats;
 mod node;
+mod outage;
 mod queries;
 #[expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 mod replay;

@@ -246,14 +246,14 @@ async fn a_run_is_followed_to_its_end() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_card_is_followed_with_its_history() {
     const CARD: &str = "subscription C($id: ID!, $since: Cursor) {
-        cardChanged(card: $id, since: $since) { cursor resync card { lane version } entries { id kind } } }";
+        cardChanged(card: $id, since: $since) { cursor whole resync card { lane version } entries { id kind } } }";
     let Stage { mut world, api, tenant, card, .. } = stage(8).await;
     let provider = world.provider(tenant).await;
     let mut socket = api.open(tenant).await;
     socket.subscribe("1", CARD, json!({ "id": card })).await;
     let first = socket.frame().await;
     assert_eq!(first["entries"], json!([{ "id": first["entries"][0]["id"], "kind": "CardCreated" }]));
-    assert_eq!((&first["card"]["version"], &first["resync"]), (&json!(1), &json!(false)));
+    assert_eq!((&first["card"]["version"], &first["whole"], &first["resync"]), (&json!(1), &json!(true), &Value::Null));
 
     world.move_card(tenant, card, "ready").await;
     let run = world.request_run(tenant, card, provider).await.unwrap();
@@ -283,6 +283,47 @@ async fn a_card_is_followed_with_its_history() {
         assert_eq!(socket.hear().await["payload"]["errors"][0]["extensions"]["code"], "not_found");
         assert_eq!(socket.hear().await["type"], "complete");
     }
+}
+
+/// More has happened since the cursor than the whole holds: it is told anew, and says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_for_too_long_begins_anew() {
+    const CARD: &str = "subscription C($id: ID!, $since: Cursor) {
+        cardChanged(card: $id, since: $since) { cursor whole resync entries { kind } } }";
+    const RESYNC: &str = "subscription B($id: ID!, $since: Cursor) {
+        boardChanged(project: $id, since: $since) { resync cards { id } snapshot { lanes { cards { id } } } } }";
+    let Stage { mut world, api, tenant, project, card } = stage(13).await;
+    let since = watch(&mut api.open(tenant).await, "1", project, Value::Null).await["cursor"].clone();
+    let lanes = ["ready", "review"];
+    for number in 0..201 {
+        world.move_card(tenant, card, lanes[number % 2]).await;
+    }
+    for number in 0..499 {
+        world.card(tenant, project, &format!("Card {number}")).await;
+    }
+    api.caught_up(&world).await;
+    let mut socket = api.open(tenant).await;
+    socket.subscribe("1", CARD, json!({ "id": card, "since": since })).await;
+    let frame = socket.frame().await;
+    assert_eq!((&frame["whole"], &frame["resync"]), (&json!(true), &json!("CURSOR_TOO_OLD")));
+    assert_eq!(frame["entries"].as_array().unwrap().len(), 200);
+    // 500 cards have changed, which a frame still holds; with one more it is the board.
+    let ask = json!({ "id": project, "since": since });
+    socket.subscribe("2", RESYNC, ask.clone()).await;
+    let frame = socket.frame().await;
+    assert_eq!((&frame["resync"], &frame["snapshot"]), (&Value::Null, &Value::Null));
+    assert_eq!(frame["cards"].as_array().unwrap().len(), 500);
+    world.card(tenant, project, "One more").await;
+    api.caught_up(&world).await;
+    let mut socket = api.open(tenant).await;
+    socket.subscribe("3", RESYNC, ask).await;
+    let frame = socket.frame().await;
+    assert_eq!((&frame["resync"], &frame["cards"]), (&json!("CURSOR_TOO_OLD"), &json!([])));
+    let cards = |lane: &Value| lane["cards"].as_array().unwrap().len();
+    assert_eq!(frame["snapshot"]["lanes"].as_array().unwrap().iter().map(cards).sum::<usize>(), 501);
+    // It goes on from there.
+    world.move_card(tenant, card, "done").await;
+    assert_eq!(socket.frame().await["cards"], json!([{ "id": card }]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -322,19 +363,19 @@ async fn what_agents_write_and_what_it_costs_are_followed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn environments_are_followed_as_they_come_and_go() {
     const ENVIRONMENTS: &str = "subscription E($id: ID!, $since: Cursor) {
-        environmentChanged(project: $id, since: $since) { cursor snapshot resync environments { id state } } }";
+        environmentChanged(project: $id, since: $since) { cursor whole resync environments { id state } } }";
     let Stage { mut world, api, tenant, project, card } = stage(12).await;
     let provider = world.provider(tenant).await;
     let mut socket = api.open(tenant).await;
     socket.subscribe("1", ENVIRONMENTS, json!({ "id": project })).await;
     let first = socket.frame().await;
-    assert_eq!((&first["snapshot"], &first["environments"]), (&json!(true), &json!([])));
+    assert_eq!((&first["whole"], &first["environments"]), (&json!(true), &json!([])));
     let run = world.request_run(tenant, card, provider).await.unwrap();
     world.queue(tenant, run).await;
     let environment = world.begin(tenant, run, 1).await;
     let frame = socket.frame().await;
     assert_eq!(frame["environments"], json!([{ "id": environment, "state": "REQUESTED" }]));
-    assert_eq!((&frame["snapshot"], &frame["resync"]), (&json!(false), &json!(false)));
+    assert_eq!((&frame["whole"], &frame["resync"]), (&json!(false), &Value::Null));
     // Whoever comes back is told what changed since, whoever is new what there is.
     for (id, since) in [("2", first["cursor"].clone()), ("3", Value::Null)] {
         socket.subscribe(id, ENVIRONMENTS, json!({ "id": project, "since": since })).await;
