@@ -6,7 +6,9 @@
 #![expect(dead_code, reason = "no benchmark uses all of it")]
 
 pub(crate) mod history;
+pub(crate) mod http;
 pub(crate) mod limit;
+pub(crate) mod sockets;
 
 use agentworks::embedded::{Nats, Postgres};
 use outbox::{Bus, Log, LogSettings};
@@ -73,16 +75,21 @@ pub(crate) fn float(count: impl TryInto<u32>) -> f64 {
 
 /// The most memory that this process has held, in MiB.
 pub(crate) fn peak_mib() -> u64 {
-    status_mib("VmHWM:")
+    status_kib("self", "VmHWM:") / 1_024
 }
 
 /// The memory that this process holds, in MiB.
 pub(crate) fn resident_mib() -> u64 {
-    status_mib("VmRSS:")
+    status_kib("self", "VmRSS:") / 1_024
 }
 
-fn status_mib(field: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+/// The memory that a process holds without the servers that it started, in KiB.
+pub(crate) fn resident_kib(process: u32) -> u64 {
+    status_kib(&process.to_string(), "VmRSS:")
+}
+
+fn status_kib(process: &str, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1_024
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
