@@ -40,6 +40,8 @@ const CARDS: usize = 200;
 /// Entries of a page of a card's history.
 const ENTRIES: usize = 50;
 const ROUND: Duration = Duration::from_secs(4);
+/// What is measured; an argument leaves out whatever does not begin with it.
+const WHAT: [&str; 5] = ["board limit", "board ours", "board peer", "history limit", "history ours"];
 /// Connections to the database, of each of the three.
 const CONNECTIONS: u32 = 16;
 
@@ -101,8 +103,8 @@ async fn run() {
             Some((&limit, &bare_history)),
             Some((&ours, &history)),
         ];
-        for (figures, turn) in figures.iter_mut().zip(turns) {
-            let Some((address, request)) = turn else { continue };
+        for ((figures, turn), what) in figures.iter_mut().zip(turns).zip(WHAT) {
+            let Some((address, request)) = turn.filter(|_| asked(what)) else { continue };
             let measured = http::load(address, &vec![vec![request.clone()]; CLIENTS], ROUND).await;
             // The first round warms up.
             if round > 0 {
@@ -130,6 +132,12 @@ async fn run() {
     line("history: ours", history);
     println!("    ratio                                                {:>7.2} x limit", history.0 / bare_history.0);
     println!("  memory of our process afterwards {} MiB", resident_kib(installation.pid()) / 1_024);
+}
+
+/// Whether the command line leaves it in.
+fn asked(what: &str) -> bool {
+    let mut wanted = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    wanted.peek().is_none() || wanted.any(|wanted| what.starts_with(&wanted))
 }
 
 fn uuid<K: Kind>(id: &str) -> Uuid {
