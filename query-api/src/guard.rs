@@ -1,18 +1,13 @@
 //! What a request may cost, known before anything is done for it.
 //!
-//! Works on every transport. Fragments are weighed once each, however often they are spread, so that weighing itself
-//! costs no more than reading the document.
+//! Every transport asks it before it runs anything. Not an extension of `async-graphql`'s: where there is one, each field of
+//! each thing is looked up by name once more and goes through it. Fragments are weighed once each, however often they are
+//! spread, so that weighing itself costs no more than reading the document.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextPrepareRequest, NextRequest, NextSubscribe,
-};
 use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
 use async_graphql::{ErrorExtensionValues, Name, Request, Response, ServerError, ServerResult};
-use futures::StreamExt as _;
-use futures::stream::BoxStream;
 
 use crate::error::INVALID_QUERY;
 
@@ -142,43 +137,13 @@ impl<'d> Scale<'d> {
     }
 }
 
-/// Admits requests, and gives a code to the errors of reading and checking a document.
-pub(crate) struct Guard;
-
-impl ExtensionFactory for Guard {
-    fn create(&self) -> Arc<dyn Extension> {
-        Arc::new(Self)
-    }
+/// The answer to a request that was not admitted.
+pub(crate) fn refused(why: ServerError) -> Response {
+    with_codes(Response::from_errors(vec![why]))
 }
 
-#[async_graphql::async_trait::async_trait]
-impl Extension for Guard {
-    async fn request(&self, ctx: &ExtensionContext<'_>, next: NextRequest<'_>) -> Response {
-        with_codes(next.run(ctx).await)
-    }
-
-    fn subscribe<'s>(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        stream: BoxStream<'s, Response>,
-        next: NextSubscribe<'_>,
-    ) -> BoxStream<'s, Response> {
-        next.run(ctx, stream).map(with_codes).boxed()
-    }
-
-    async fn prepare_request(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        mut request: Request,
-        next: NextPrepareRequest<'_>,
-    ) -> ServerResult<Request> {
-        admit(&mut request)?;
-        next.run(ctx, request).await
-    }
-}
-
-/// What has no code yet comes from reading or checking the document or its arguments.
-fn with_codes(mut response: Response) -> Response {
+/// Gives a code to the errors that have none yet: they come from reading or checking the document or its arguments.
+pub(crate) fn with_codes(mut response: Response) -> Response {
     for error in &mut response.errors {
         let known = error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some());
         if !known {

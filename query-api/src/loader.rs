@@ -9,6 +9,7 @@ use access::MasterKeys;
 use async_graphql::dataloader::{DataLoader, Loader};
 use async_graphql::{Context, Error};
 use domain::{CardId, EnvironmentId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
+use futures::future::BoxFuture;
 use outbox::{Log, LogError};
 use projections::board::{self, CardRow, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
 use projections::card_history::{self, HistoryRow, Page};
@@ -54,27 +55,38 @@ pub(crate) fn loader(log: Log, keys: MasterKeys, tenant: TenantId) -> DataLoader
 
 /// The thing of that key, when it exists.
 ///
-/// # Errors
-/// `internal`.
-pub(crate) async fn named<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Named as Loader<K>>::Value>, Error>
-where
-    K: Send + Sync + std::hash::Hash + Eq + Clone + 'static,
-    Named: Loader<K, Error = LogError>,
-{
-    ctx.data::<DataLoader<Named>>()?.load_one(key).await.or_internal()
-}
-
-/// Those of these things that exist, in this order.
+/// In a box of its own: the future of a field has room for the largest of its type's fields, and a list has very many that
+/// load nothing.
 ///
 /// # Errors
 /// `internal`.
-pub(crate) async fn all_named<K>(ctx: &Context<'_>, keys: Vec<K>) -> Result<Vec<<Named as Loader<K>>::Value>, Error>
+pub(crate) fn named<'c, K>(
+    ctx: &'c Context<'_>,
+    key: K,
+) -> BoxFuture<'c, Result<Option<<Named as Loader<K>>::Value>, Error>>
 where
     K: Send + Sync + std::hash::Hash + Eq + Clone + 'static,
     Named: Loader<K, Error = LogError>,
 {
-    let mut found = ctx.data::<DataLoader<Named>>()?.load_many(keys.iter().cloned()).await.or_internal()?;
-    Ok(keys.iter().filter_map(|key| found.remove(key)).collect())
+    Box::pin(async move { ctx.data::<DataLoader<Named>>()?.load_one(key).await.or_internal() })
+}
+
+/// Those of these things that exist, in this order. In a box, as [`named`].
+///
+/// # Errors
+/// `internal`.
+pub(crate) fn all_named<'c, K>(
+    ctx: &'c Context<'_>,
+    keys: Vec<K>,
+) -> BoxFuture<'c, Result<Vec<<Named as Loader<K>>::Value>, Error>>
+where
+    K: Send + Sync + std::hash::Hash + Eq + Clone + 'static,
+    Named: Loader<K, Error = LogError>,
+{
+    Box::pin(async move {
+        let mut found = ctx.data::<DataLoader<Named>>()?.load_many(keys.iter().cloned()).await.or_internal()?;
+        Ok(keys.iter().filter_map(|key| found.remove(key)).collect())
+    })
 }
 
 macro_rules! loads {

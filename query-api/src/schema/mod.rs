@@ -29,7 +29,7 @@ use query::Query;
 use subscription::Subscription;
 pub(crate) use usage::Days;
 
-use crate::guard::{self, Guard};
+use crate::guard;
 use crate::state::{Reading, Settings};
 
 /// The schema, ready to be asked.
@@ -37,7 +37,6 @@ pub(crate) type ApiSchema = Schema<Query, EmptyMutation, Subscription>;
 
 fn builder() -> SchemaBuilder<Query, EmptyMutation, Subscription> {
     Schema::build(Query, EmptyMutation, Subscription)
-        .extension(Guard)
         .limit_recursive_depth(guard::MAX_DEPTH)
         .limit_directives(guard::DIRECTIVES)
         .disable_suggestions()

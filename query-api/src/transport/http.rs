@@ -116,9 +116,12 @@ async fn answer(
     if form == sse::FORM {
         return Ok(sse::stream(&state, &viewer, request));
     }
+    if let Err(why) = guard::admit(&mut request) {
+        return Ok(write(form, &guard::refused(why)));
+    }
     request.data = data(&state, viewer);
-    let answer = timeout(state.time, state.schema.execute(request)).await.unwrap_or_else(|_| too_late(state.time));
-    Ok(write(form, &answer))
+    let answer = timeout(state.time, state.schema.execute(request)).await;
+    Ok(write(form, &answer.map_or_else(|_| too_late(state.time), guard::with_codes)))
 }
 
 fn write(form: &'static str, answer: &Answer) -> Response {

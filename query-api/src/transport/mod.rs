@@ -20,6 +20,7 @@ use axum::{Router, extract::DefaultBodyLimit};
 pub(crate) use documents::Documents;
 pub use documents::{ManifestError, Operations};
 use futures::StreamExt as _;
+use futures::future::ready;
 use futures::stream::{BoxStream, once};
 use tokio::time::timeout;
 
@@ -58,10 +59,14 @@ fn data(state: &QueryState, viewer: Viewer) -> Data {
 
 /// Runs an operation: a question gives one answer, in time; a subscription gives many.
 fn run(state: &QueryState, mut request: Request, data: Arc<Data>) -> BoxStream<'static, Answer> {
-    let follows = guard::admit(&mut request).is_ok_and(|document| {
-        document.operations.iter().any(|(_, operation)| operation.node.ty == OperationType::Subscription)
-    });
-    let (time, mut answers) = (state.time, state.schema.execute_stream_with_session_data(request, data));
+    let follows = match guard::admit(&mut request) {
+        Ok(document) => {
+            (document.operations.iter()).any(|(_, operation)| operation.node.ty == OperationType::Subscription)
+        }
+        Err(why) => return once(ready(guard::refused(why))).boxed(),
+    };
+    let answers = state.schema.execute_stream_with_session_data(request, data);
+    let (time, mut answers) = (state.time, answers.map(guard::with_codes).boxed());
     if follows {
         return answers;
     }
