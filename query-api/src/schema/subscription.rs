@@ -41,12 +41,8 @@ impl Start {
     async fn new(ctx: &Context<'_>, since: Option<Cursor>) -> Result<Self> {
         let (reading, tenant) = (ctx.data::<Reading>()?.clone(), ctx.data::<Viewer>()?.tenant);
         let slot = Slots::take(ctx)?;
-        loop {
-            match snapshot::since(&reading, tenant, since).await {
-                Ok(since) => return Ok(Self { reading, tenant, since, slot }),
-                Err(error) => bear(error).await?,
-            }
-        }
+        let since = patiently(|| snapshot::since(&reading, tenant, since)).await?;
+        Ok(Self { reading, tenant, since, slot })
     }
 
     fn follow<T: Followed>(self, thing: T) -> impl Stream<Item = Result<T::Frame>> + use<T> {
@@ -54,12 +50,12 @@ impl Start {
     }
 }
 
-/// A snapshot that has `wait_for` in it, once the database can be asked.
-async fn snapshot_of(ctx: &Context<'_>, model: &'static str, wait_for: Option<Cursor>) -> Result<Snapshot> {
+/// Asks until the database can be asked: what a subscription begins with outlives that as the subscription does.
+async fn patiently<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> Result<T> {
     loop {
-        match Snapshot::open(ctx, model, wait_for).await {
+        match ask().await {
             Err(error) => bear(error).await?,
-            snapshot => return snapshot,
+            answer => return answer,
         }
     }
 }
@@ -67,7 +63,7 @@ async fn snapshot_of(ctx: &Context<'_>, model: &'static str, wait_for: Option<Cu
 /// Waits until the model has what a client wants to see, if it wants to.
 async fn visible(ctx: &Context<'_>, model: &'static str, wait_for: Option<Cursor>) -> Result<()> {
     if wait_for.is_some() {
-        snapshot_of(ctx, model, wait_for).await?;
+        patiently(|| Snapshot::open(ctx, model, wait_for)).await?;
     }
     Ok(())
 }
@@ -86,9 +82,12 @@ fn named<K: Kind>(id: &ID) -> Result<Id<K>> {
 /// `not_found`, `internal`.
 async fn project_of(ctx: &Context<'_>, id: &ID) -> Result<ProjectId> {
     let project = named::<ProjectKind>(id)?;
-    let mut snapshot = snapshot_of(ctx, board::NAME, None).await?;
-    let tenant = snapshot.tenant;
-    board::project(snapshot.conn(), tenant, project).await.or_internal()?.ok_or_else(not_found)?;
+    patiently(|| async {
+        let mut snapshot = Snapshot::open(ctx, board::NAME, None).await?;
+        let tenant = snapshot.tenant;
+        board::project(snapshot.conn(), tenant, project).await.or_internal()?.ok_or_else(not_found)
+    })
+    .await?;
     Ok(project)
 }
 
@@ -154,8 +153,11 @@ impl Subscription {
     ) -> Result<impl Stream<Item = Result<CardFrame>> + use<>> {
         let (start, card) = (Start::new(ctx, since).await?, named(&card)?);
         visible(ctx, card_history::NAME, wait_for).await?;
-        let mut snapshot = snapshot_of(ctx, board::NAME, wait_for).await?;
-        let row = board::card(snapshot.conn(), start.tenant, card).await.or_internal()?.ok_or_else(not_found)?;
+        let row = patiently(|| async {
+            let mut snapshot = Snapshot::open(ctx, board::NAME, wait_for).await?;
+            board::card(snapshot.conn(), start.tenant, card).await.or_internal()?.ok_or_else(not_found)
+        });
+        let row = row.await?;
         Ok(start.follow(CardFollowed { card, project: ProjectId::from_uuid(row.project) }))
     }
 
@@ -205,7 +207,9 @@ impl Subscription {
         let Start { reading, tenant, since, slot } = Start::new(ctx, since).await?;
         let after = match since {
             Some(since) => since,
-            None => reading.log.head(reading.log.partition_of(tenant)).await.or_internal()?,
+            None => {
+                patiently(|| async { reading.log.head(reading.log.partition_of(tenant)).await.or_internal() }).await?
+            }
         };
         let follower = LogFollower::new(&reading, tenant, Some(NotificationKind::types()), after, slot)?;
         Ok(follower.pages().then(move |page| {
