@@ -35,7 +35,7 @@ export async function ask(query, variables) {
 }
 
 /** Partition and position of a cursor. To a client a cursor says nothing; here it must not go back. */
-const place = (cursor) => cursor.slice(1).split('z').map((number) => parseInt(number, 36));
+const place = (cursor) => /^p([^z]+)z(.+)$/.exec(cursor).slice(1).map((number) => parseInt(number, 36));
 const backwards = (from, to) => to[0] !== from[0] || to[1] < from[1];
 
 const ON_BOARD = 'id lane rank title blockedReason activeRunId agent { name model } lastRun { id result failure } version';
@@ -80,10 +80,11 @@ export const KINDS = {
       const data = await ask(CARD, { card });
       return data?.card && { card: data.card, entries: data.cardHistory.edges.map(({ node }) => node) };
     },
-    asOf: ({ card: { id, lane, title, version } }, board) => [
-      { id, title, version },
-      laneOf(board, lane).filter((card) => card.id === id).map(({ id, title, version }) => ({ id, title, version }))[0],
-    ],
+    // The cursor is that of the hindmost of two read models; the card, from the other one, may be further on.
+    asOf: ({ card: { id, lane, version } }, board) => {
+      const then = laneOf(board, lane).find((card) => card.id === id)?.version ?? version;
+      return [{ id, known: Math.min(version, then) }, { id, known: then }];
+    },
   },
   run: {
     document: RunProgressDocument,
