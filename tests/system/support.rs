@@ -207,13 +207,28 @@ impl Stage {
 
     /// With a model that is spoken to in this vendor's protocol.
     pub(crate) async fn with(installation: &Installation, kind: &str, policy: Value) -> Self {
+        let owner = |tenant| installation.owner(tenant);
+        let (stage, project) = Self::told(&installation.operator(), owner, kind, policy).await;
+        let seen = "query($id: ID!, $position: Cursor) { project(id: $id, waitFor: $position) { id } }";
+        let variables = json!({ "id": project["id"], "position": project["position"] });
+        stage.owner.query(seen, variables).await.expect("who waits for a command sees it");
+        stage
+    }
+
+    /// By commands alone, wherever these clients send them; and what the last one was answered.
+    pub(crate) async fn told(
+        operator: &Client,
+        owner: impl FnOnce(TenantId) -> Client,
+        kind: &str,
+        policy: Value,
+    ) -> (Self, Value) {
         let folder = tempfile::tempdir().expect("a folder");
         let git = GitHost::start(folder.path().join("git")).expect("a Git host");
         git.create_repository(REPOSITORY, FILES).await.expect("a repository");
         let model = ScriptedModel::start(KEY).expect("a model");
-        let tenant = installation.operator().post("/v1/tenants", json!({ "name": "Test" })).await.expect("a tenant");
+        let tenant = operator.post("/v1/tenants", json!({ "name": "Test" })).await.expect("a tenant");
         let tenant: TenantId = text(&tenant, "id").parse().expect("an id");
-        let owner = installation.owner(tenant);
+        let owner = owner(tenant);
         let workspace = owner.post("/v1/workspaces", json!({ "name": "Test" })).await.expect("a workspace");
         let provider = json!({
             "name": "Scripted", "kind": kind, "key": KEY, "base_url": model.base_url(), "default_model": "scripted-1",
@@ -228,10 +243,8 @@ impl Stage {
             project["policy"] = policy;
         }
         let project = owner.post("/v1/projects", project).await.expect("a project");
-        let seen = "query($id: ID!, $position: Cursor) { project(id: $id, waitFor: $position) { id } }";
-        let variables = json!({ "id": project["id"], "position": project["position"] });
-        owner.query(seen, variables).await.expect("who waits for a command sees it");
-        Self { owner, tenant, project: text(&project, "id"), git, model, _folder: folder }
+        let stage = Self { owner, tenant, project: text(&project, "id"), git, model, _folder: folder };
+        (stage, project)
     }
 
     /// The same stage after its installation has been started again on another port.

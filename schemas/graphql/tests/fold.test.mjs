@@ -1,7 +1,7 @@
 // The folds of the reference client, without a server.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { foldBoard, foldRun, follow, lanesOf } from '../dist/index.js';
+import { foldBoard, foldCard, foldRun, follow, lanesOf } from '../dist/index.js';
 import { BoardChangedDocument } from '../dist/index.js';
 
 const card = (id, lane, rank, more = {}) => ({ id, lane, rank, title: id, version: 1, ...more });
@@ -27,6 +27,14 @@ test('a board follows its frames, and leaves the one before as it was', () => {
   const again = foldBoard(lanes, { ...first, cursor: '9', resync: 'CLIENT_TOO_SLOW' });
   assert.deepEqual([places(again), again.cursor], [places(board), '9']);
   assert.throws(() => foldBoard(undefined, { cursor: '2', cards: [], removed: [] }), /snapshot/);
+});
+
+test('what happened to a card adds up, until a frame is whole', () => {
+  const frame = (cursor, ids, whole = false) => ({ cursor, card: { lane: cursor }, entries: ids.map((id) => ({ id })), whole });
+  const one = foldCard(undefined, frame('1', ['a'], true));
+  const two = foldCard(one, frame('2', ['b', 'c']));
+  assert.deepEqual([two.entries.map(({ id }) => id), two.card.lane, two.cursor], [['a', 'b', 'c'], '2', '2']);
+  assert.deepEqual(foldCard(two, frame('9', ['z'], true)).entries, [{ id: 'z' }]);
 });
 
 test('steps of a run add up', () => {

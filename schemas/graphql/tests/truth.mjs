@@ -1,64 +1,27 @@
-// Many subscribers, with unmodified graphql-ws, cut off again and again while cards come, move and go and somebody else
-// (the test that started this) kills the servers: in the end each of them must have the server's own board.
+// Many subscribers, cut off again and again while cards come, move, run and go and somebody else (the test that started this)
+// kills the servers: at any moment what each has is what there was as of its cursor, and in the end what the server has.
 //
-// Says `ready` when all have their first frame, then `worked` after each so many commands, and goes on until it reads a
-// line; then it compares. The pauses pace the load and the client's attempts to come back; nothing is decided by them.
+// Says `ready` when all have their first frame, then `worked` after each so many commands and `cut` when all the cuts are
+// made, and goes on until it reads a line; then it compares. The pauses pace the load and the client's attempts to come
+// back; nothing is decided by them.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { createInterface } from 'node:readline';
-import { setTimeout as setTimer } from 'node:timers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createClient } from 'graphql-ws';
-import WebSocket from 'ws';
-import { BoardChangedDocument, foldBoard, follow, lanesOf } from '../dist/index.js';
-import { base, authorization, project, socketUrl, token, url } from './server.mjs';
+import { Follower, agree, ask, fail, random } from './followers.mjs';
+import { base, authorization, project } from './server.mjs';
 
 const SUBSCRIBERS = Number(process.env.AW_SUBSCRIBERS ?? 40);
 const CUTS = Number(process.env.AW_CUTS ?? 400);
-const random = (n) => Math.floor(Math.random() * n);
-
-class Subscriber {
-  frames = 0;
-  resyncs = 0;
-  constructor() {
-    this.client = createClient({
-      url: socketUrl,
-      webSocketImpl: WebSocket,
-      connectionParams: { token },
-      retryAttempts: Infinity,
-      retryWait: () => sleep(20 + random(300)),
-      shouldRetry: () => true,
-      on: { opened: (socket) => (this.socket = socket) },
-    });
-    this.first = new Promise((resolve) => {
-      follow(this.client, BoardChangedDocument, 'boardChanged', { project }, {
-        frame: (frame) => {
-          if (frame.resync) this.resyncs += 1;
-          // What was known is told again only as part of a whole board.
-          for (const card of frame.snapshot ? [] : frame.cards) {
-            const known = this.board.cards.get(card.id);
-            assert.ok(!known || known.version < card.version, `${card.id}: version ${known?.version}, then ${card.version}`);
-          }
-          this.board = foldBoard(this.board, frame);
-          this.frames += 1;
-          resolve();
-          this.waits?.();
-        },
-        end: (error) => {
-          console.error('a subscription ended:', error);
-          process.exit(1);
-        },
-      });
-    });
-  }
-
-  /** Settles once the card is on this board; fails after a minute. */
-  async has(card) {
-    const late = setTimer(() => assert.fail(`nobody told of ${card}`), 60_000);
-    while (!this.board.cards.has(card)) await new Promise((resolve) => (this.waits = resolve));
-    clearTimeout(late);
-  }
-}
+/** Each is cut off about so often, in milliseconds. */
+const CUT_EVERY = 3_000;
+/** Cards that are followed, and that much happens to. */
+const FOLLOWED = 4;
+const LANES = ['backlog', 'ready', 'review', 'done'];
+const SCRIPT = [
+  { tool: 'write_file', input: { path: 'WORK.md', content: 'done\n' } },
+  { tool: 'finish', input: { summary: 'Wrote it.', success: true } },
+];
 
 /** A command, again and again under the same key until it is answered. */
 async function command(path, body) {
@@ -74,77 +37,99 @@ async function command(path, body) {
     await sleep(50);
   }
 }
+const cards = `/v1/projects/${project}/cards`;
+const create = (title, description = '') => command(cards, { title, description });
+const of = (card, verb, body = {}) => command(`${cards}/${card}/${verb}`, body);
 
-const plain = (board) => lanesOf(board).map(({ key, cards }) => ({ key, cards: cards.map(({ id, version }) => ({ id, version })) }));
+/** Settles once this is answered with something. */
+async function visible(query, variables) {
+  while (!Object.values((await ask(query, variables)) ?? {})[0]) await sleep(50);
+}
 
 let going = true;
 let answered = 0;
-const lanes = ['backlog', 'ready', 'review', 'done'];
+const followed = [];
+/** What people do. */
 async function work() {
-  const cards = [];
-  let done = 0;
-  for (; going; done += 1) {
-    const of = (card, verb, body = {}) => command(`/v1/projects/${project}/cards/${card}/${verb}`, body);
-    if (cards.length < 5 || random(4) === 0) cards.push((await command(`/v1/projects/${project}/cards`, { title: `Card ${done}` })).id);
-    else if (random(8) === 0) await of(cards.splice(random(cards.length), 1)[0], 'archive');
-    else await of(cards[random(cards.length)], 'move', { lane: lanes[random(lanes.length)] });
+  const own = [];
+  for (; going; await sleep(random(30))) {
+    if (random(4) === 0) {
+      const card = followed[random(FOLLOWED)];
+      if (random(2) === 0) await of(card, 'comments', { text: `Said ${answered}` });
+      else await of(card, 'move', { lane: LANES[random(LANES.length)] });
+    } else if (own.length < 5 || random(4) === 0) own.push((await create(`Card ${answered}`)).id);
+    else if (random(8) === 0) await of(own.splice(random(own.length), 1)[0], 'archive');
+    else await of(own[random(own.length)], 'move', { lane: LANES[random(LANES.length)] });
     if (++answered % 25 === 0) console.log('worked');
-    await sleep(random(30));
-  }
-  return done;
-}
-
-const subscribers = Array.from({ length: SUBSCRIBERS }, () => new Subscriber());
-await Promise.all(subscribers.map((subscriber) => subscriber.first));
-console.log('ready');
-const workers = [work(), work()];
-let cuts = 0;
-const cutting = (async () => {
-  while (cuts < CUTS) {
-    const { socket } = subscribers[random(SUBSCRIBERS)];
-    if (socket?.readyState === WebSocket.OPEN) {
-      socket.terminate();
-      cuts += 1;
-    }
-    await sleep(random(10));
-  }
-})();
-// At any moment what somebody has is the board as of their cursor, by another fold than the one that made the frames.
-let checks = 0;
-const checking = (async () => {
-  for (; going; await sleep(50)) {
-    const { board } = subscribers[random(SUBSCRIBERS)];
-    const lanes = await truth({ asOf: board.cursor });
-    if (!lanes) continue;
-    assert.deepEqual(plain(board), lanes, `as of ${board.cursor}`);
-    checks += 1;
-  }
-})();
-await new Promise((resolve) => createInterface({ input: process.stdin }).once('line', resolve));
-await cutting;
-going = false;
-await checking;
-const commands = (await Promise.all(workers)).reduce((a, b) => a + b);
-const last = await command(`/v1/projects/${project}/cards`, { title: 'The last one' });
-
-/** The board as the server has it now, or as it folds it from the log as of a cursor; nothing while it is down. */
-async function truth(variables) {
-  const query = 'query($p: ID!, $at: Cursor, $asOf: Cursor) { board(project: $p, waitFor: $at, asOf: $asOf) { lanes { key cards { id version } } } }';
-  const headers = { ...authorization, 'content-type': 'application/json' };
-  const body = JSON.stringify({ query, variables: { p: project, ...variables } });
-  try {
-    const answer = await fetch(url, { method: 'POST', headers, body, signal: AbortSignal.timeout(5000) });
-    return (await answer.json()).data?.board?.lanes;
-  } catch {
-    return undefined;
   }
 }
 
-const wanted = await truth({ at: last.position });
-for (const [number, subscriber] of subscribers.entries()) {
-  await subscriber.has(last.id);
-  assert.deepEqual(plain(subscriber.board), wanted, `subscriber ${number}`);
+/** One card after the other is run. Whoever follows runs follows each to its end, and knows all of it then. */
+async function run(followers) {
+  let runs = 0;
+  for (; going; runs += 1) {
+    const card = await create(`Run ${runs}`, `Do it.\n\n\`\`\`agentworks-script\n${JSON.stringify(SCRIPT)}\n\`\`\`\n`);
+    const { run, position } = await of(card.id, 'run');
+    assert.ok(run, 'a new card can be run');
+    await visible('query($run: ID!, $at: Cursor) { run(id: $run, waitFor: $at) { id } }', { run, at: position });
+    for (const follower of followers) follower.follow({ run });
+    await Promise.all(followers.map((follower) => follower.over));
+    await agree(followers);
+  }
+  return runs;
 }
-const sum = (of) => subscribers.reduce((all, one) => all + of(one), 0);
-console.log(`same ${SUBSCRIBERS} subscribers, ${commands} commands, ${cuts} cuts, ${checks} checks, ${sum((one) => one.frames)} frames, ${sum((one) => one.resyncs)} resyncs`);
+
+/** Cuts one after the other off. */
+async function cut(followers) {
+  for (let cuts = 0; cuts < CUTS; await sleep(random((2 * CUT_EVERY) / SUBSCRIBERS))) {
+    if (followers[random(SUBSCRIBERS)].cut()) cuts += 1;
+  }
+  console.log('cut');
+}
+
+/** What somebody has is what there was as of their cursor, by another fold than the one that made the frames. */
+async function check(followers) {
+  let checks = 0;
+  for (; going; await sleep(50)) if (await followers[random(followers.length)].compareAsOf()) checks += 1;
+  return checks;
+}
+
+async function scenario() {
+  let position;
+  for (let number = 0; number < FOLLOWED; number += 1) {
+    const card = await create(`Followed ${number}`);
+    followed.push(card.id);
+    position = card.position;
+  }
+  await visible('query($p: ID!, $at: Cursor) { board(project: $p, waitFor: $at) { cursor } }', { p: project, at: position });
+  // One of ten follows a card, one of ten a run.
+  const kind = (number) => ({ 1: 'card', 2: 'run' })[number % 10] ?? 'board';
+  const all = Array.from({ length: SUBSCRIBERS }, (_, number) => new Follower(kind(number)));
+  const those = (kind) => all.filter((follower) => follower.kind === kind);
+  for (const follower of those('board')) follower.follow({ project });
+  for (const [number, follower] of those('card').entries()) follower.follow({ card: followed[number % FOLLOWED] });
+  const steady = [...those('board'), ...those('card')];
+  await Promise.all(steady.map((follower) => follower.begun));
+  console.log('ready');
+
+  const working = [work(), work()];
+  const [running, cutting, checking] = [run(those('run')), cut(all), check(steady)];
+  for (const each of [...working, running, cutting, checking]) each.catch(fail);
+  await new Promise((resolve) => createInterface({ input: process.stdin }).once('line', resolve));
+  await cutting;
+  going = false;
+  const [runs, checks] = await Promise.all([running, checking, ...working]);
+  const last = await create('The last one');
+  await visible('query($p: ID!, $at: Cursor) { board(project: $p, waitFor: $at) { cursor } }', { p: project, at: last.position });
+  await agree(those('board'));
+  for (const card of followed) {
+    const its = those('card').filter(({ variables }) => variables.card === card);
+    if (its.length) await agree(its);
+  }
+  const sum = (of) => all.reduce((sum, one) => sum + of(one), 0);
+  const [frames, resyncs] = [sum((one) => one.frames), sum((one) => one.resyncs)];
+  console.log(`same ${SUBSCRIBERS} subscribers, ${answered} commands, ${runs} runs, ${CUTS} cuts, ${checks} checks, ${frames} frames, ${resyncs} resyncs`);
+}
+
+await scenario().catch(fail);
 process.exit(0);
