@@ -2,6 +2,7 @@
 //! under them. The other half, in JavaScript, is `schemas/graphql/tests`.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "helpers of tests count as tests")]
+#![expect(clippy::print_stdout, reason = "the test of truth says how much it has seen")]
 
 #[expect(dead_code, reason = "these tests need less of it than others")]
 #[path = "../system/support.rs"]
