@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use access::MasterKeys;
 use async_graphql::dataloader::{DataLoader, Loader};
+use async_graphql::parser::types::OperationType;
 use async_graphql::{Context, Error};
 use domain::{CardId, EnvironmentId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
 use futures::future::BoxFuture;
@@ -17,6 +18,7 @@ use projections::environments::{self, EnvironmentRow};
 use projections::runs::{self, RunRow, StepRow};
 
 use crate::error::OrInternal as _;
+use crate::follow::bear;
 
 /// Fetches things of one tenant.
 pub(crate) struct Named {
@@ -68,7 +70,25 @@ where
     K: Send + Sync + std::hash::Hash + Eq + Clone + 'static,
     Named: Loader<K, Error = LogError>,
 {
-    Box::pin(async move { ctx.data::<DataLoader<Named>>()?.load_one(key).await.or_internal() })
+    Box::pin(async move {
+        let loader = ctx.data::<DataLoader<Named>>()?;
+        patiently(ctx, || async { loader.load_one(key.clone()).await.or_internal() }).await
+    })
+}
+
+/// In a subscription, fetches until the database can be asked: a frame that told of an error instead would be lost, since
+/// the next one begins behind it.
+async fn patiently<T, F: Future<Output = Result<T, Error>>>(
+    ctx: &Context<'_>,
+    fetch: impl Fn() -> F,
+) -> Result<T, Error> {
+    let follows = ctx.query_env.operation.node.ty == OperationType::Subscription;
+    loop {
+        match fetch().await {
+            Err(error) if follows => bear(error).await?,
+            answer => return answer,
+        }
+    }
 }
 
 /// Those of these things that exist, in this order. In a box, as [`named`].
@@ -84,7 +104,8 @@ where
     Named: Loader<K, Error = LogError>,
 {
     Box::pin(async move {
-        let mut found = ctx.data::<DataLoader<Named>>()?.load_many(keys.iter().cloned()).await.or_internal()?;
+        let loader = ctx.data::<DataLoader<Named>>()?;
+        let mut found = patiently(ctx, || async { loader.load_many(keys.iter().cloned()).await.or_internal() }).await?;
         Ok(keys.iter().filter_map(|key| found.remove(key)).collect())
     })
 }
