@@ -108,7 +108,7 @@ impl Bench {
 
     /// Follows until told of everything up to the change `last`, each card's last one among it; how long after their command's
     /// sending the changes came, in milliseconds.
-    fn follow(&self, mut socket: Socket, first: usize, last: usize) -> JoinHandle<(Vec<f64>, Socket)> {
+    fn follow(&self, mut socket: Socket, first: usize, last: usize) -> JoinHandle<Vec<f64>> {
         let sent = self.sent.clone();
         tokio::spawn(async move {
             let mut times = Vec::new();
@@ -131,26 +131,34 @@ impl Bench {
                     times.push(now.saturating_duration_since(sent).as_secs_f64() * 1_000.0);
                 }
             }
-            (times, socket)
+            times
         })
     }
 
-    async fn time_frames(&self) {
-        let sockets = self.subscribe(TIMED, 1).await;
-        let changes = A_SECOND * SECONDS;
-        let followers: Vec<_> = sockets.into_iter().map(|socket| self.follow(socket, 0, changes - 1)).collect();
-        let before = cpu(self.installation.pid());
-        let begun = Instant::now();
-        let mut pace = tokio::time::interval(Duration::from_secs(1) / u32::try_from(A_SECOND).unwrap());
+    /// Makes changes at a pace until all are told of them: how long each took, and how many cores the process.
+    async fn told(&self, sockets: Vec<Socket>, changes: usize, pace: Duration) -> (Vec<f64>, f64) {
+        let first = self.sent.lock().unwrap().len();
+        let followers: Vec<_> =
+            sockets.into_iter().map(|socket| self.follow(socket, first, first + changes - 1)).collect();
+        let (before, begun) = (cpu(self.installation.pid()), Instant::now());
+        let mut pace = tokio::time::interval(pace);
         for _ in 0..changes {
             pace.tick().await;
             self.change().await;
         }
         let mut times = Vec::new();
         for follower in followers {
-            times.extend(tokio::time::timeout(SOON, follower).await.expect("all are told").unwrap().0);
+            times.extend(tokio::time::timeout(SOON, follower).await.expect("all are told").unwrap());
         }
         let used = (cpu(self.installation.pid()) - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+        (times, used)
+    }
+
+    async fn time_frames(&self) {
+        let sockets = self.subscribe(TIMED, 1).await;
+        let changes = A_SECOND * SECONDS;
+        let (times, used) =
+            self.told(sockets, changes, Duration::from_secs(1) / u32::try_from(A_SECOND).unwrap()).await;
         println!(
             "frames to {TIMED} subscribers of one board, {A_SECOND} commands/s for {SECONDS} s, from the sending of a command:"
         );
@@ -179,22 +187,9 @@ impl Bench {
 
     /// Holds subscriptions for a while, with a change each second; nothing may be lost.
     async fn hold(&self, sockets: Vec<Socket>, time: Duration) {
-        let (count, first) = (sockets.len(), self.sent.lock().unwrap().len());
+        let count = sockets.len();
         let changes = usize::try_from(time.as_secs()).unwrap();
-        let followers: Vec<_> =
-            sockets.into_iter().map(|socket| self.follow(socket, first, first + changes - 1)).collect();
-        let before = cpu(self.installation.pid());
-        let begun = Instant::now();
-        let mut pace = tokio::time::interval(Duration::from_secs(1));
-        for _ in 0..changes {
-            pace.tick().await;
-            self.change().await;
-        }
-        let mut times = Vec::new();
-        for follower in followers {
-            times.extend(tokio::time::timeout(SOON, follower).await.expect("all are told").unwrap().0);
-        }
-        let used = (cpu(self.installation.pid()) - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+        let (times, used) = self.told(sockets, changes, Duration::from_secs(1)).await;
         let p99 = percentile(times.clone(), 99);
         println!(
             "{count} subscriptions held for {} s, a change each second: {} frames of {}, p99 {p99:.1} ms; {used:.2} cores, {} MiB",

@@ -18,7 +18,7 @@ use projections::environments::{self, EnvironmentRow};
 use projections::runs::{self, RunRow, StepRow};
 
 use crate::error::OrInternal as _;
-use crate::follow::bear;
+use crate::follow::patiently;
 
 /// Fetches things of one tenant.
 pub(crate) struct Named {
@@ -72,22 +72,20 @@ where
 {
     Box::pin(async move {
         let loader = ctx.data::<DataLoader<Named>>()?;
-        patiently(ctx, || async { loader.load_one(key.clone()).await.or_internal() }).await
+        fetched(ctx, || loader.load_one(key.clone())).await
     })
 }
 
-/// In a subscription, fetches until the database can be asked: a frame that told of an error instead would be lost, since
+/// Fetches, in a subscription until the database can be asked: a frame that told of an error instead would be lost, since
 /// the next one begins behind it.
-async fn patiently<T, F: Future<Output = Result<T, Error>>>(
+async fn fetched<T, F: Future<Output = Result<T, LogError>>>(
     ctx: &Context<'_>,
     fetch: impl Fn() -> F,
 ) -> Result<T, Error> {
-    let follows = ctx.query_env.operation.node.ty == OperationType::Subscription;
-    loop {
-        match fetch().await {
-            Err(error) if follows => bear(error).await?,
-            answer => return answer,
-        }
+    let fetch = || async { fetch().await.or_internal() };
+    match ctx.query_env.operation.node.ty {
+        OperationType::Subscription => patiently(fetch).await,
+        OperationType::Query | OperationType::Mutation => fetch().await,
     }
 }
 
@@ -105,7 +103,7 @@ where
 {
     Box::pin(async move {
         let loader = ctx.data::<DataLoader<Named>>()?;
-        let mut found = patiently(ctx, || async { loader.load_many(keys.iter().cloned()).await.or_internal() }).await?;
+        let mut found = fetched(ctx, || loader.load_many(keys.iter().cloned())).await?;
         Ok(keys.iter().filter_map(|key| found.remove(key)).collect())
     })
 }

@@ -42,12 +42,25 @@ const AGAIN: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// The error, when it is another one.
-pub(crate) async fn bear(error: Error) -> Result<(), Error> {
+async fn bear(error: Error) -> Result<(), Error> {
     if !is_unavailable(&error) {
         return Err(error);
     }
     tokio::time::sleep(AGAIN).await;
     Ok(())
+}
+
+/// Asks until the database can be asked.
+///
+/// # Errors
+/// Any other.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, Error>>>(ask: impl Fn() -> F) -> Result<T, Error> {
+    loop {
+        match ask().await {
+            Err(error) => bear(error).await?,
+            answer => return answer,
+        }
+    }
 }
 
 /// Waits until `topic` may have changed after `position`; false when nobody will tell any more.

@@ -163,7 +163,7 @@ impl Card {
     ) -> Result<Connection<String, Run>> {
         let page = run::Page::new(first, after)?;
         let (project, card) = (ProjectId::from_uuid(self.0.project), CardId::from_uuid(self.0.card));
-        Box::pin(page.of_card(ctx, project, card)).await
+        page.of_card(ctx, project, card).await
     }
 
     /// What happened to it, its runs and their environments, in order.
@@ -178,7 +178,7 @@ impl Card {
         #[graphql(desc = "Only what stands before this edge's cursor.")] before: Option<String>,
     ) -> Result<Connection<String, HistoryEntry>> {
         let wanted = Wanted { first, after, last, before };
-        Box::pin(history::of_card(ctx, CardId::from_uuid(self.0.card), wanted)).await
+        history::of_card(ctx, CardId::from_uuid(self.0.card), wanted).await
     }
 
     /// Whether it is off the board.

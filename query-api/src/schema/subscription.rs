@@ -17,7 +17,7 @@ use super::{
 use crate::error::{OrInternal as _, not_found};
 use crate::follow::{
     BoardFollower, CardFollowed, EnvironmentsFollowed, Followed, Follower, LogFollower, RunFollowed, RunLogFollowed,
-    Slot, Slots, UsageFollowed, bear,
+    Slot, Slots, UsageFollowed, patiently,
 };
 use crate::scalar::{self, Cursor};
 use crate::snapshot::{self, Snapshot};
@@ -47,16 +47,6 @@ impl Start {
 
     fn follow<T: Followed>(self, thing: T) -> impl Stream<Item = Result<T::Frame>> + use<T> {
         Follower::new(self.reading, self.tenant, thing, self.since, self.slot).frames()
-    }
-}
-
-/// Asks until the database can be asked: what a subscription begins with outlives that as the subscription does.
-async fn patiently<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> Result<T> {
-    loop {
-        match ask().await {
-            Err(error) => bear(error).await?,
-            answer => return answer,
-        }
     }
 }
 
@@ -156,8 +146,8 @@ impl Subscription {
         let row = patiently(|| async {
             let mut snapshot = Snapshot::open(ctx, board::NAME, wait_for).await?;
             board::card(snapshot.conn(), start.tenant, card).await.or_internal()?.ok_or_else(not_found)
-        });
-        let row = row.await?;
+        })
+        .await?;
         Ok(start.follow(CardFollowed { card, project: ProjectId::from_uuid(row.project) }))
     }
 

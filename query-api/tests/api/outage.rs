@@ -1,16 +1,17 @@
 //! Subscriptions outlive a database that is gone for a while.
 #![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use outbox::{Log, LogSettings};
 use query_api::Settings;
 use serde_json::{Value, json};
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
 use crate::api::{Api, Socket};
+use crate::eventually;
 use crate::support::World;
 
 /// Where Postgres listens below a folder.
@@ -20,35 +21,66 @@ const SOCKET: &str = ".s.PGSQL.5432";
 struct Way {
     folder: tempfile::TempDir,
     open: Arc<watch::Sender<bool>>,
+    /// Cuts it when somebody says this, once.
+    trap: Trap,
+}
+
+type Trap = Arc<Mutex<Option<&'static str>>>;
+
+/// Passes on what the client says, until it falls into the trap.
+async fn pass_on(mut client: impl AsyncRead + Unpin, mut server: impl AsyncWrite + Unpin, trap: &Trap) -> bool {
+    let mut buffer = [0; 8 * 1024];
+    loop {
+        let Ok(count @ 1..) = client.read(&mut buffer).await else { return false };
+        let said = |text: &&str| buffer[..count].windows(text.len()).any(|bytes| bytes == text.as_bytes());
+        if trap.lock().unwrap().take_if(|text| said(&&**text)).is_some() {
+            return true;
+        }
+        server.write_all(&buffer[..count]).await.unwrap();
+    }
 }
 
 impl Way {
-    fn to(folder: &str) -> Self {
+    fn to(world: &World) -> Self {
+        let (_, folder) = world.database.url.split_once("?host=").unwrap();
         let (target, own) = (format!("{folder}/{SOCKET}"), tempfile::tempdir().unwrap());
         let (listener, open) =
             (UnixListener::bind(own.path().join(SOCKET)).unwrap(), Arc::new(watch::Sender::new(true)));
-        let state = open.clone();
+        let (state, trap) = (open.clone(), Trap::default());
+        let set = trap.clone();
         tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let (mut open, target) = (state.subscribe(), target.clone());
+                let (mut open, cut) = (state.subscribe(), state.clone());
+                let (target, trap) = (target.clone(), set.clone());
                 // What comes while it is cut is dropped at once, and so is what is there when it is cut.
                 tokio::spawn(async move {
                     if !*open.borrow_and_update() {
                         return;
                     }
                     let mut server = UnixStream::connect(target).await.unwrap();
+                    let ((says, mut hears), (mut answers, asked)) = (client.split(), server.split());
                     tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        fell = pass_on(says, asked, &trap) => if fell {
+                            cut.send_replace(false);
+                        },
+                        _ = copy(&mut answers, &mut hears) => {}
                         _ = open.wait_for(|open| !open) => {}
                     }
                 });
             }
         });
-        Self { folder: own, open }
+        Self { folder: own, open, trap }
     }
 
     fn set(&self, open: bool) {
         self.open.send_replace(open);
+    }
+
+    /// A log at its end.
+    async fn log(&self, world: &World) -> Log {
+        let (database, _) = world.database.url.split_once("?host=").unwrap();
+        let url = format!("{database}?host={}", self.folder.path().to_str().unwrap());
+        Log::connect(&LogSettings { url, max_connections: 4, notify: false }).await.unwrap()
     }
 }
 
@@ -63,11 +95,8 @@ async fn subscriptions_go_on_when_the_database_is_there_again() {
     let tenant = world.tenant().await;
     let project = world.project(tenant).await;
     let card = world.card(tenant, project, "First").await;
-    let (database, folder) = world.database.url.split_once("?host=").unwrap();
-    let way = Way::to(folder);
-    let url = format!("{database}?host={}", way.folder.path().to_str().unwrap());
-    let log = Log::connect(&LogSettings { url, max_connections: 4, notify: false }).await.unwrap();
-    let api = Api::of(&world, log, Settings::default(), None).await;
+    let way = Way::to(&world);
+    let api = Api::of(&world, way.log(&world).await, Settings::default(), None).await;
     api.caught_up(&world).await;
     let board = "subscription($id: ID!) { boardChanged(project: $id) { cards { lane } } }";
     let history = "subscription($id: ID!) { cardChanged(card: $id) { card { lane } } }";
@@ -94,4 +123,23 @@ async fn subscriptions_go_on_when_the_database_is_there_again() {
     until(&mut on_card, |frame| frame["card"]["lane"] == "ready").await;
     until(&mut on_log, |frame| frame["events"][0]["kind"] == "CardMoved").await;
     late.frame().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frame_waits_for_what_its_things_name() {
+    let mut world = World::new(42).await;
+    let tenant = world.tenant().await;
+    let project = world.project(tenant).await;
+    let card = world.card(tenant, project, "First").await;
+    let way = Way::to(&world);
+    let api = Api::of(&world, way.log(&world).await, Settings::default(), None).await;
+    api.caught_up(&world).await;
+    // By then the frame has been read, and the project that its card names is asked for.
+    *way.trap.lock().unwrap() = Some("project = ANY");
+    let mut socket = api.open(tenant).await;
+    let history = "subscription($id: ID!) { cardChanged(card: $id) { card { project { id } } } }";
+    socket.subscribe("1", history, json!({ "id": card })).await;
+    eventually("the project is asked for", async || !*way.open.borrow()).await;
+    way.set(true);
+    assert_eq!(socket.frame().await["card"], json!({ "project": { "id": project } }));
 }

@@ -48,7 +48,6 @@ const RUN = `query($run: ID!) { run(id: $run) {
   outcome { commit summary filesChanged } steps { attempt number kind title detail ok durationMs } } }`;
 
 const lanes = (board) => board?.lanes.map(({ key, cards }) => ({ key, cards }));
-const laneOf = (board, lane) => board?.lanes.find(({ key }) => key === lane)?.cards ?? [];
 
 /**
  * What can be followed. `fold` makes the state, `told` says what of a frame the state must not hold yet, `plain` is what of
@@ -80,10 +79,10 @@ export const KINDS = {
       const data = await ask(CARD, { card });
       return data?.card && { card: data.card, entries: data.cardHistory.edges.map(({ node }) => node) };
     },
-    // The cursor is that of the hindmost of two read models; the card, from the other one, may be further on.
-    asOf: ({ card: { id, lane, version } }, board) => {
-      const then = laneOf(board, lane).find((card) => card.id === id)?.version ?? version;
-      return [{ id, known: Math.min(version, then) }, { id, known: then }];
+    // The cursor is that of the hindmost of two read models; a card, from the other one, that is further on has no match.
+    asOf: ({ card }, board) => {
+      const then = board.lanes.flatMap(({ cards }) => cards).find(({ id }) => id === card.id);
+      return card.version > then?.version ? [true, true] : [onBoard(card), then && onBoard(then)];
     },
   },
   run: {
@@ -98,6 +97,7 @@ export const KINDS = {
     truth: async ({ run }) => (await ask(RUN, { run }))?.run,
   },
 };
+const onBoard = ({ id, title, lane, version }) => ({ id, title, lane, version });
 const versions = (lanes) => lanes.map(({ key, cards }) => ({ key, cards: cards.map(({ id, version }) => ({ id, version })) }));
 
 /** The board of the project as the server folds it from the log; nothing while nobody can answer. */
