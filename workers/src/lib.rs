@@ -21,6 +21,7 @@ mod settings;
 mod testing;
 mod workers;
 
+pub use jobs::lanes;
 pub use process::RUN_CARD;
 pub use settings::{ConfinementMode, WorkerSettings};
 pub use workers::{Dependencies, Workers, WorkersError, consumers};

@@ -25,7 +25,8 @@ pub struct WorkerSettings {
     pub holder: Uuid,
     /// Runs of this process at the same time.
     pub max_concurrent_runs: usize,
-    /// Runs of one tenant at the same time, over all workers. Two claims in the same instant may exceed it by one.
+    /// Runs of one tenant at the same time, over all workers. It is kept in the database: of workers with different
+    /// settings, the one that started last has its way.
     pub max_runs_per_tenant: u32,
     /// Silence after which a run is taken from its worker.
     pub lease: Duration,

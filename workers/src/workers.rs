@@ -17,8 +17,8 @@ use crate::control::Control;
 use crate::environments::local::LocalDriver;
 use crate::environments::{Driver, DriverError};
 use crate::http::Http;
-use crate::jobs::reaper;
 use crate::jobs::wake::Wakes;
+use crate::jobs::{queue, reaper};
 use crate::pod_gateway::{self, Gateway};
 use crate::process::{RunCard, sender};
 use crate::runner::Runner;
@@ -98,7 +98,7 @@ impl Workers {
         let otlp = settings.otlp_endpoint.clone();
         let gateway = Gateway { control: control.clone(), pool: pool.clone(), http: Http::new()?, verifier, otlp };
         let wakes = Arc::new(Wakes::new(bus.clone()));
-        let runner = Arc::new(Runner { settings, pool, control, driver, signing_key, wakes });
+        let runner = Arc::new(Runner { settings, pool, control, driver, signing_key, wakes, leases: Arc::default() });
         Ok(Self { runner, gateway, log, bus })
     }
 
@@ -127,6 +127,7 @@ impl Workers {
         runner.driver.remove_orphans().await?;
         let (pool, control) = (&runner.pool, &runner.control);
         reaper::reap_former_self(pool, control, runner.settings.holder).await.map_err(LogError::from)?;
+        queue::set_limit(pool, runner.settings.max_runs_per_tenant).await.map_err(LogError::from)?;
         info!(?confinement, max_concurrent_runs = runner.settings.max_concurrent_runs, "workers are ready");
 
         let mut tasks = JoinSet::new();

@@ -1,5 +1,8 @@
 //! The queue of runs: who works on what, and what happens when nobody does any more.
 
+pub mod lanes;
+#[cfg(test)]
+mod model;
 pub(crate) mod queue;
 pub(crate) mod reaper;
 #[cfg(test)]

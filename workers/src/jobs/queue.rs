@@ -1,15 +1,19 @@
-//! The table `work.jobs`, and all that is done to it.
+//! The queue: lanes (`work.lanes`), jobs (`work.jobs`), and what workers do to them.
 //!
-//! Guarantees: a job is claimed by one worker at a time; the oldest job of the tenant with the fewest jobs under way
-//! comes first; whoever has lost a lease can neither extend nor release it, because each claim has an environment of its
-//! own; a job stays until its environment is ended, also when its run has. Never: a decision on what a run may do; that is its aggregate's, which refuses an attempt that is not current.
+//! Guarantees: a job is claimed by one worker at a time; of the lanes that have a job due, are not paused and not at their
+//! limit, the one whose jobs have cost the least by its weight comes first, and in it the job of the highest priority that
+//! is due for longest; whoever has lost a lease can neither extend nor release it, because each claim has an environment of
+//! its own; a job stays until its environment is ended, also when its run has; a lane's counts are those of its jobs, since
+//! the database changes both together (`migrations/0034_work_queue.sql`). Never: a decision on what a run may do; that is
+//! its aggregate's, which refuses an attempt that is not current.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use domain::id::{EventId, ProjectId, RunId};
 use domain::{EnvironmentId, TenantId};
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgPool, Row as _};
+use sqlx::{PgConnection, PgExecutor, PgPool, Row as _};
 use uuid::Uuid;
 
 use crate::control::Origin;
@@ -61,129 +65,137 @@ fn number(attempt: u32) -> i32 {
     i32::try_from(attempt).unwrap_or(i32::MAX)
 }
 
-/// Puts a run into the queue. Once more changes nothing.
-pub(crate) async fn enqueue(connection: &mut PgConnection, tenant: TenantId, job: &NewJob) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO work.jobs (tenant, run, project, attempt, correlation, causation, traceparent)
-         VALUES ($1, $2, $3, 1, $4, $5, $6) ON CONFLICT (run) DO NOTHING",
-    )
-    .bind(tenant.uuid())
-    .bind(job.run.uuid())
-    .bind(job.project.uuid())
-    .bind(job.origin.correlation)
-    .bind(job.origin.causation.map(EventId::uuid))
-    .bind(job.origin.traceparent.as_deref())
-    .execute(connection)
-    .await
-    .map(drop)
+/// Locks the lanes of tenants, and makes those that are missing. Who changes several tenants' jobs in one transaction does
+/// this first, so that no two wait for each other.
+pub(crate) async fn lock(connection: &mut PgConnection, tenants: &[TenantId]) -> Result<(), sqlx::Error> {
+    let tenants: Vec<Uuid> = tenants.iter().map(|tenant| tenant.uuid()).collect();
+    sqlx::query("SELECT work.lock_lanes($1)").bind(tenants).execute(connection).await.map(drop)
 }
 
-/// Puts a run back into the queue for its next attempt, unless it is there already or further on.
+/// Puts a run into the queue. Once more changes nothing.
+pub(crate) async fn enqueue(connection: &mut PgConnection, tenant: TenantId, job: &NewJob) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT work.enqueue($1, $2, $3, $4, $5, $6)")
+        .bind(tenant.uuid())
+        .bind(job.run.uuid())
+        .bind(job.project.uuid())
+        .bind(job.origin.correlation)
+        .bind(job.origin.causation.map(EventId::uuid))
+        .bind(job.origin.traceparent.as_deref())
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// How long a run waits before this attempt: 1 s before the second, four times as long before each further one, at most a
+/// minute.
+pub(crate) fn backoff(attempt: u32) -> Duration {
+    let factor = 4_u32.saturating_pow(attempt.saturating_sub(2));
+    Duration::from_secs(1).saturating_mul(factor).min(Duration::from_secs(60))
+}
+
+/// Puts a run back into the queue for its next attempt, due after `delay`, unless it is there already or further on.
 pub(crate) async fn requeue(
     connection: &mut PgConnection,
     tenant: TenantId,
     run: RunId,
     attempt: u32,
+    delay: Duration,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE work.jobs SET attempt = $3, environment = NULL, holder = NULL, lease_until = NULL, pod_seen_at = NULL,
-                queued_at = now()
-         WHERE tenant = $1 AND run = $2 AND attempt < $3",
-    )
-    .bind(tenant.uuid())
-    .bind(run.uuid())
-    .bind(number(attempt))
-    .execute(connection)
-    .await
-    .map(drop)
+    put_back(tenant, run, None, attempt, delay).execute(connection).await.map(drop)
+}
+
+fn put_back(
+    tenant: TenantId,
+    run: RunId,
+    environment: Option<EnvironmentId>,
+    attempt: u32,
+    delay: Duration,
+) -> sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments> {
+    sqlx::query("SELECT work.put_back($1, $2, $3, $4, make_interval(secs => $5))")
+        .bind(tenant.uuid())
+        .bind(run.uuid())
+        .bind(environment.map(EnvironmentId::uuid))
+        .bind(number(attempt))
+        .bind(delay.as_secs_f64())
 }
 
 /// Takes a run that has ended out of the queue. One that is held is marked: its holder notices when it next extends its
 /// lease, and has an environment to end before it [forgets](forget) the job.
 pub(crate) async fn dequeue(connection: &mut PgConnection, tenant: TenantId, run: RunId) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "WITH held AS (
-             UPDATE work.jobs SET ended = true WHERE tenant = $1 AND run = $2 AND holder IS NOT NULL RETURNING run)
-         DELETE FROM work.jobs WHERE tenant = $1 AND run = $2 AND NOT EXISTS (SELECT FROM held)",
-    )
-    .bind(tenant.uuid())
-    .bind(run.uuid())
-    .execute(connection)
-    .await
-    .map(drop)
+    let query = sqlx::query("SELECT work.end_run($1, $2)").bind(tenant.uuid()).bind(run.uuid());
+    query.execute(connection).await.map(drop)
 }
 
-/// Deletes the job of a run that has ended, and whose `environment` has.
-pub(crate) async fn forget(
-    pool: &PgPool,
-    tenant: TenantId,
-    run: RunId,
-    environment: EnvironmentId,
-) -> Result<(), sqlx::Error> {
-    sqlx::query("DELETE FROM work.jobs WHERE tenant = $1 AND run = $2 AND environment = $3")
-        .bind(tenant.uuid())
-        .bind(run.uuid())
-        .bind(environment.uuid())
-        .execute(pool)
-        .await
-        .map(drop)
+/// Empties the queue, to be filled again from the log.
+pub(crate) async fn clear(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT work.clear()").execute(connection).await.map(drop)
 }
 
-/// Claims the next job of any tenant that has fewer than `per_tenant` under way.
+/// Deletes jobs whose runs have ended, and whose environments have; of those that have another environment by now, none.
+pub(crate) async fn forget(pool: &PgPool, jobs: &[&Job]) -> Result<(), sqlx::Error> {
+    let (mut tenants, mut runs, mut environments) = (vec![], vec![], vec![]);
+    for job in jobs {
+        tenants.push(job.tenant.uuid());
+        runs.push(job.run.uuid());
+        environments.push(job.environment.uuid());
+    }
+    let query = sqlx::query("SELECT work.finish($1, $2, $3)").bind(tenants).bind(runs).bind(environments);
+    query.execute(pool).await.map(drop)
+}
+
+/// Says how many runs of one tenant may be under way, where its lane says nothing else; and forgets workers that have not
+/// been seen for a day.
+pub(crate) async fn set_limit(pool: &PgPool, per_tenant: u32) -> Result<(), sqlx::Error> {
+    sqlx::query("SELECT work.set_limit($1)").bind(number(per_tenant)).execute(pool).await?;
+    let query = sqlx::query("DELETE FROM work.workers WHERE seen_at < now() - interval '1 day'");
+    query.execute(pool).await.map(drop)
+}
+
+/// Claims the next jobs, as many as there are `environments` for them, in the order in which they are to start.
 pub(crate) async fn claim(
-    pool: &PgPool,
+    database: impl PgExecutor<'_>,
     holder: Uuid,
-    environment: EnvironmentId,
+    environments: &[EnvironmentId],
     lease: Duration,
-    per_tenant: u32,
-) -> Result<Option<Job>, sqlx::Error> {
-    let row = sqlx::query(
-        "WITH busy AS (SELECT tenant, count(*) AS jobs FROM work.jobs
-                       WHERE holder IS NOT NULL AND NOT ended GROUP BY tenant),
-         next AS (
-             SELECT waiting.run FROM work.jobs waiting LEFT JOIN busy USING (tenant)
-             WHERE waiting.holder IS NULL AND coalesce(busy.jobs, 0) < $4
-             ORDER BY coalesce(busy.jobs, 0), waiting.queued_at
-             LIMIT 1 FOR UPDATE OF waiting SKIP LOCKED)
-         UPDATE work.jobs job
-         SET holder = $1, environment = $2, lease_until = now() + make_interval(secs => $3), pod_seen_at = NULL
-         FROM next WHERE job.run = next.run
-         RETURNING job.*",
-    )
-    .bind(holder)
-    .bind(environment.uuid())
-    .bind(lease.as_secs_f64())
-    .bind(i64::from(per_tenant))
-    .fetch_optional(pool)
-    .await?;
-    row.as_ref().map(job).transpose()
+) -> Result<Vec<Job>, sqlx::Error> {
+    let environments: Vec<Uuid> = environments.iter().map(|environment| environment.uuid()).collect();
+    let rows = sqlx::query("SELECT * FROM work.claim($1, $2, make_interval(secs => $3))")
+        .bind(holder)
+        .bind(environments)
+        .bind(lease.as_secs_f64())
+        .fetch_all(database)
+        .await?;
+    rows.iter().map(job).collect()
 }
 
-/// Extends the lease of the claim that has this environment. When its run has ended, that leaves time to end the environment.
+/// Extends the leases of those claims of a worker that have these environments, and notes that the worker is alive. What it
+/// learns of each; those that are missing are [`Lease::Gone`]. When a run has ended, that leaves time to end its environment.
 pub(crate) async fn extend(
     pool: &PgPool,
-    tenant: TenantId,
-    run: RunId,
-    environment: EnvironmentId,
+    holder: Uuid,
+    environments: &[EnvironmentId],
     lease: Duration,
-) -> Result<Lease, sqlx::Error> {
-    let held: Option<(bool, Option<f64>)> = sqlx::query_as(
-        "UPDATE work.jobs SET lease_until = now() + make_interval(secs => $4)
-         WHERE tenant = $1 AND run = $2 AND environment = $3
-         RETURNING ended, extract(epoch FROM now() - pod_seen_at)::float8",
+) -> Result<HashMap<EnvironmentId, Lease>, sqlx::Error> {
+    let environments: Vec<Uuid> = environments.iter().map(|environment| environment.uuid()).collect();
+    let held: Vec<(Uuid, bool, Option<f64>)> = sqlx::query_as(
+        "WITH alive AS (
+             INSERT INTO work.workers (holder, seen_at) VALUES ($1, now())
+             ON CONFLICT (holder) DO UPDATE SET seen_at = now())
+         UPDATE work.jobs SET lease_until = now() + make_interval(secs => $3)
+         WHERE holder = $1 AND environment = ANY ($2)
+         RETURNING environment, ended, extract(epoch FROM now() - pod_seen_at)::float8",
     )
-    .bind(tenant.uuid())
-    .bind(run.uuid())
-    .bind(environment.uuid())
+    .bind(holder)
+    .bind(environments)
     .bind(lease.as_secs_f64())
-    .fetch_optional(pool)
+    .fetch_all(pool)
     .await?;
-    Ok(match held {
-        Some((false, silent)) => {
-            Lease::Held { pod_silent: silent.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()) }
-        }
-        Some((true, _)) | None => Lease::Gone,
-    })
+    let learned = held.into_iter().map(|(environment, ended, silent)| {
+        let pod_silent = silent.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default());
+        let lease = if ended { Lease::Gone } else { Lease::Held { pod_silent } };
+        (EnvironmentId::from_uuid(environment), lease)
+    });
+    Ok(learned.collect())
 }
 
 /// Notes a pod's sign of life. Whether the claim that it belongs to still stands.
@@ -222,38 +234,30 @@ pub(crate) async fn release(
     environment: EnvironmentId,
     attempt: u32,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE work.jobs SET attempt = $4, environment = NULL, holder = NULL, lease_until = NULL, pod_seen_at = NULL,
-                queued_at = CASE WHEN attempt = $4 THEN queued_at ELSE now() END
-         WHERE tenant = $1 AND run = $2 AND environment = $3",
-    )
-    .bind(tenant.uuid())
-    .bind(run.uuid())
-    .bind(environment.uuid())
-    .bind(number(attempt))
-    .execute(pool)
-    .await
-    .map(drop)
+    put_back(tenant, run, Some(environment), attempt, Duration::ZERO).execute(pool).await.map(drop)
 }
 
 /// Jobs of all tenants whose lease has run out, or that are held by `self_before`: by the holder itself in an earlier
 /// life, asked for at its start.
 pub(crate) async fn lost(pool: &PgPool, self_before: Option<Uuid>, limit: i64) -> Result<Vec<Job>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT * FROM work.jobs WHERE holder = $1 OR $1 IS NULL AND lease_until < now() ORDER BY lease_until LIMIT $2",
-    )
-    .bind(self_before)
-    .bind(limit)
-    .fetch_all(pool)
-    .await?;
+    let rows = match self_before {
+        Some(holder) => sqlx::query("SELECT * FROM work.jobs WHERE holder = $1 LIMIT $2").bind(holder),
+        None => sqlx::query(
+            "SELECT * FROM work.jobs WHERE holder IS NOT NULL AND lease_until < now() AND $1::uuid IS NULL
+             ORDER BY lease_until LIMIT $2",
+        )
+        .bind(None::<Uuid>),
+    };
+    let rows = rows.bind(limit).fetch_all(pool).await?;
     rows.iter().map(job).collect()
 }
 
-/// Runs that have waited in the queue for longer than `bound`, of all tenants.
+/// Runs that are due for longer than `bound` and still wait, of all tenants but those that are paused.
 pub(crate) async fn stale(pool: &PgPool, bound: Duration, limit: i64) -> Result<Vec<Stale>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT * FROM work.jobs WHERE holder IS NULL AND queued_at < now() - make_interval(secs => $1)
-         ORDER BY queued_at LIMIT $2",
+        "SELECT job.* FROM work.jobs job JOIN work.lanes USING (tenant)
+         WHERE holder IS NULL AND job.ready AND due_at < now() - make_interval(secs => $1) AND paused_at IS NULL
+         ORDER BY due_at LIMIT $2",
     )
     .bind(bound.as_secs_f64())
     .bind(limit)

@@ -79,7 +79,7 @@ pub(crate) async fn reap(pool: &PgPool, control: &Control, job: &Job) -> Result<
             queue::release(pool, job.tenant, job.run, job.environment, attempts_lost + 1).await?;
         }
         Run::Ended { .. } | Run::Absent => {
-            queue::forget(pool, job.tenant, job.run, job.environment).await?;
+            queue::forget(pool, &[job]).await?;
         }
     }
     Ok(())

@@ -1,5 +1,8 @@
 //! The queue and the reaper, on a real Postgres.
 
+mod fairness;
+mod lanes;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +33,18 @@ async fn enqueue(world: &World, tenant: TenantId) -> RunId {
 }
 
 async fn claim(world: &World, holder: Uuid, lease: Duration) -> Option<queue::Job> {
-    queue::claim(world.pool(), holder, id(), lease, 2).await.unwrap()
+    queue::claim(world.pool(), holder, &[id()], lease).await.unwrap().pop()
+}
+
+async fn extend(world: &World, holder: Uuid, environment: EnvironmentId) -> Lease {
+    let learned = queue::extend(world.pool(), holder, &[environment], LEASE).await.unwrap();
+    learned.get(&environment).copied().unwrap_or(Lease::Gone)
 }
 
 #[tokio::test]
-async fn the_oldest_job_of_the_least_busy_tenant_comes_first_within_the_limit() {
+async fn the_oldest_job_of_the_lane_that_is_least_far_comes_first_within_the_limit() {
     let world = World::new().await;
+    queue::set_limit(world.pool(), 2).await.unwrap();
     let (greedy, modest) = (id(), id());
     let mut expected = vec![enqueue(&world, greedy).await];
     let second = enqueue(&world, greedy).await;
@@ -78,28 +87,31 @@ async fn who_lost_a_lease_can_do_nothing_with_it() {
     let world = World::new().await;
     let tenant = id();
     let run = enqueue(&world, tenant).await;
-    let first = claim(&world, ids::fresh(), LEASE).await.unwrap();
-    let extend =
-        async |environment: EnvironmentId| queue::extend(world.pool(), tenant, run, environment, LEASE).await.unwrap();
-    assert_eq!(extend(first.environment).await, Lease::Held { pod_silent: None });
+    let (first_holder, second_holder) = (ids::fresh(), ids::fresh());
+    let first = claim(&world, first_holder, LEASE).await.unwrap();
+    assert_eq!(extend(&world, first_holder, first.environment).await, Lease::Held { pod_silent: None });
     assert!(queue::pod_seen(world.pool(), tenant, run, first.environment).await.unwrap());
-    let Lease::Held { pod_silent: Some(silent) } = extend(first.environment).await else { panic!("the pod was seen") };
+    let Lease::Held { pod_silent: Some(silent) } = extend(&world, first_holder, first.environment).await else {
+        panic!("the pod was seen")
+    };
     assert!(silent < Duration::from_secs(20));
 
     let mut connection = world.pool().acquire().await.unwrap();
-    queue::requeue(&mut connection, tenant, run, 2).await.unwrap();
-    assert_eq!(extend(first.environment).await, Lease::Gone);
-    let second = claim(&world, ids::fresh(), LEASE).await.unwrap();
+    queue::requeue(&mut connection, tenant, run, 2, Duration::ZERO).await.unwrap();
+    assert_eq!(extend(&world, first_holder, first.environment).await, Lease::Gone);
+    let second = claim(&world, second_holder, LEASE).await.unwrap();
     assert_eq!((second.run, second.attempt), (run, 2));
     queue::release(world.pool(), tenant, run, first.environment, 1).await.unwrap();
     assert!(!queue::pod_seen(world.pool(), tenant, run, first.environment).await.unwrap());
+    queue::forget(world.pool(), &[&first]).await.unwrap();
     // The word of the first attempt's loss, once more.
-    queue::requeue(&mut connection, tenant, run, 2).await.unwrap();
-    assert_eq!(extend(second.environment).await, Lease::Held { pod_silent: None });
-    // Another tenant's queue does not have it.
+    queue::requeue(&mut connection, tenant, run, 2, Duration::ZERO).await.unwrap();
+    let held = Lease::Held { pod_silent: None };
+    assert_eq!(extend(&world, second_holder, second.environment).await, held);
+    // Another tenant's queue does not have it, and another worker does not hold it.
     queue::dequeue(&mut connection, id(), run).await.unwrap();
-    assert_eq!(queue::extend(world.pool(), id(), run, second.environment, LEASE).await.unwrap(), Lease::Gone);
-    assert_eq!(extend(second.environment).await, Lease::Held { pod_silent: None });
+    assert_eq!(extend(&world, first_holder, second.environment).await, Lease::Gone);
+    assert_eq!(extend(&world, second_holder, second.environment).await, held);
 }
 
 #[tokio::test]
@@ -150,7 +162,8 @@ async fn a_wish_becomes_a_job_and_the_end_of_the_run_is_told_to_the_card() {
     let run = id();
     let task = world.task(run, "https://git.example/shop.git", None).await;
     world.press_run(run, &task).await;
-    let job = next_job(&world, LEASE).await;
+    let holder = ids::fresh();
+    let job = until("a job", async || claim(&world, holder, LEASE).await).await;
     assert_eq!((job.run, job.tenant, job.project, job.attempt), (run, world.tenant, task.project, 1));
     let wish = &world.log.read_stream(world.tenant, task.card.uuid(), 1, 1).await.unwrap()[0];
     assert_eq!(job.origin.correlation, wish.metadata.correlation, "one correlation from the wish to the job");
@@ -161,7 +174,7 @@ async fn a_wish_becomes_a_job_and_the_end_of_the_run_is_told_to_the_card() {
         events.iter().any(|event| event.event_type == "CardRunFinished").then_some(())
     })
     .await;
-    assert_eq!(queue::extend(world.pool(), world.tenant, run, job.environment, LEASE).await.unwrap(), Lease::Gone);
+    assert_eq!(extend(&world, holder, job.environment).await, Lease::Gone);
     until("the letters are gone", async || {
         let left: i64 = sqlx::query_scalar("SELECT count(*) FROM work.outgoing").fetch_one(world.pool()).await.unwrap();
         (left == 0).then_some(())
@@ -244,8 +257,7 @@ async fn an_environment_whose_run_ended_before_its_worker_died_is_ended_by_the_n
     world.tell(run, RunCommand::Dispatch { attempt: 1, environment: job.environment }).await;
     world.tell(run, RunCommand::Cancel { reason: None }).await;
     until("the worker could know of the end", async || {
-        let lease = queue::extend(world.pool(), world.tenant, run, job.environment, LEASE).await.unwrap();
-        (lease == Lease::Gone).then_some(())
+        (extend(&world, holder, job.environment).await == Lease::Gone).then_some(())
     })
     .await;
     reaper::reap_former_self(world.pool(), &world.control, holder).await.unwrap();

@@ -197,10 +197,11 @@ async fn a_sign_of_life_is_noted_on_the_job() {
     let mut connection = pod.world.pool().acquire().await.unwrap();
     queue::enqueue(&mut connection, tenant, &job).await.unwrap();
     let lease = std::time::Duration::from_secs(60);
-    queue::claim(pod.world.pool(), id::<EnvironmentKind>().uuid(), pod.environment, lease, 9).await.unwrap().unwrap();
+    let holder = id::<EnvironmentKind>().uuid();
+    assert_eq!(queue::claim(pod.world.pool(), holder, &[pod.environment], lease).await.unwrap().len(), 1);
     pod.start().await;
-    let held = queue::extend(pod.world.pool(), tenant, pod.run, pod.environment, lease).await.unwrap();
-    assert!(matches!(held, queue::Lease::Held { pod_silent: Some(_) }));
+    let held = queue::extend(pod.world.pool(), holder, &[pod.environment], lease).await.unwrap();
+    assert!(matches!(held[&pod.environment], queue::Lease::Held { pod_silent: Some(_) }));
     let events = pod.world.log.read_stream(tenant, pod.run.uuid(), 2, 1).await.unwrap();
     assert_eq!(events[0].metadata.correlation, job.origin.correlation, "a pod's commands follow from the same wish");
 }

@@ -7,14 +7,15 @@
 pub(crate) mod order;
 pub(crate) mod sender;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::Decider as _;
 use domain::card::Card;
 use domain::id::{ProjectId, RunId};
 use domain::process::run_card::{self, Reaction};
 use domain::run::{Run, RunCommand, RunEvent};
+use domain::{Decider as _, TenantId};
 use outbox::consumer::{ApplyError, Consumer, Touched};
 use outbox::{Log, crash};
 use schemas::Recorded;
@@ -77,7 +78,7 @@ impl RunCard {
                     Some(RunEvent::AttemptLost(lost)) => lost.attempt,
                     _ => return Err(ApplyError::Other("only a lost attempt is followed by another".to_owned())),
                 };
-                queue::requeue(tx, tenant, run, lost + 1).await?;
+                queue::requeue(tx, tenant, run, lost + 1, queue::backoff(lost + 1)).await?;
             }
             Reaction::Dequeue { run } => queue::dequeue(tx, tenant, run).await?,
         }
@@ -87,6 +88,10 @@ impl RunCard {
 
 async fn enqueue(tx: &mut PgConnection, event: &Recorded, run: RunId, project: ProjectId) -> Result<(), sqlx::Error> {
     queue::enqueue(tx, event.metadata.tenant, &NewJob { run, project, origin: Origin::of(event) }).await
+}
+
+fn is_for_queue(reaction: &Reaction) -> bool {
+    matches!(reaction, Reaction::Enqueue { .. } | Reaction::Requeue { .. } | Reaction::Dequeue { .. })
 }
 
 fn letter(event: &Recorded, step: &str, order: Outgoing) -> Letter {
@@ -114,6 +119,7 @@ impl Consumer for RunCard {
     }
 
     async fn apply(&self, tx: &mut PgConnection, page: &[Recorded]) -> Result<Touched, ApplyError> {
+        let mut planned = vec![];
         for event in page {
             let reactions = match event.aggregate_type.as_str() {
                 Card::TYPE => {
@@ -123,9 +129,15 @@ impl Consumer for RunCard {
                 Run::TYPE => self.on_run(event).await?,
                 _ => vec![],
             };
-            for reaction in reactions {
-                Self::carry_out(tx, event, reaction).await?;
-            }
+            planned.extend(reactions.into_iter().map(|reaction| (event, reaction)));
+        }
+        let queues = planned.iter().filter(|(_, reaction)| is_for_queue(reaction));
+        let tenants: BTreeSet<TenantId> = queues.map(|(event, _)| event.metadata.tenant).collect();
+        if !tenants.is_empty() {
+            queue::lock(tx, &tenants.into_iter().collect::<Vec<_>>()).await?;
+        }
+        for (event, reaction) in planned {
+            Self::carry_out(tx, event, reaction).await?;
         }
         crash::point("process.planned");
         Ok(Touched::default())
@@ -143,6 +155,6 @@ impl Consumer for RunCard {
 
     async fn reset(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
         sqlx::query("DELETE FROM work.outgoing").execute(&mut *tx).await?;
-        sqlx::query("DELETE FROM work.jobs").execute(tx).await.map(drop)
+        queue::clear(tx).await
     }
 }

@@ -23,6 +23,7 @@ use tracing::{Instrument as _, error, info, warn};
 
 use super::Runner;
 use super::ending::Ending;
+use super::leases::{Hold, Word};
 use crate::control::settled;
 use crate::environments::{Handle, Spec};
 use crate::jobs::queue::{self, Job, Lease};
@@ -35,13 +36,13 @@ const TOKEN_SLACK: Duration = Duration::from_secs(60);
 const POD_SILENCE: Duration = Duration::from_secs(12 * schemas::pod::HEARTBEAT_SECONDS);
 /// Longest time for a pod to end by itself once its run has.
 const LEAVES: Duration = Duration::from_secs(3);
-/// Longest time between two looks at the lease: an end that another process recorded is noticed by then.
-const LOOK: Duration = Duration::from_secs(2);
 
 /// An attempt under way.
 pub(super) struct Attempt {
     pub(super) runner: Arc<Runner>,
     pub(super) job: Job,
+    /// Keeps the job's lease.
+    pub(super) hold: Hold,
     shutdown: CancellationToken,
 }
 
@@ -55,7 +56,8 @@ struct Clocks {
 
 impl Attempt {
     pub(super) fn new(runner: Arc<Runner>, job: Job, shutdown: CancellationToken) -> Self {
-        Self { runner, job, shutdown }
+        let hold = runner.leases.hold(job.environment);
+        Self { runner, job, hold, shutdown }
     }
 
     /// Sees it through.
@@ -200,8 +202,7 @@ impl Attempt {
             drained: None,
         };
         let watch = self.runner.wakes.watch(self.job.run);
-        let mut lease = tokio::time::interval((settings.lease / 3).min(LOOK));
-        lease.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut words = self.hold.words();
         let mut trusted_until = Instant::now() + settings.lease;
         loop {
             let drained = clocks.drained;
@@ -212,11 +213,13 @@ impl Attempt {
                         return Ending::Decided;
                     }
                 }
-                _ = lease.tick() => {
-                    if let Some(ending) = self.hold_on(&mut trusted_until).await {
+                Ok(()) = words.changed() => {
+                    let word = *words.borrow_and_update();
+                    if let Some(ending) = self.hold_on(word, &mut trusted_until).await {
                         return ending;
                     }
                 }
+                () = tokio::time::sleep_until(trusted_until) => return Ending::LeaseLost,
                 () = tokio::time::sleep_until(clocks.start) => {
                     if self.has_started().await {
                         // Never again: the run's own clock comes first.
@@ -243,25 +246,15 @@ impl Attempt {
         if self.is_over().await { Ending::Decided } else { Ending::Exited(reason) }
     }
 
-    /// Extends the lease; an ending when the attempt is not ours any more, or its pod is silent.
-    async fn hold_on(&self, trusted_until: &mut Instant) -> Option<Ending> {
-        let Job { tenant, run, environment, .. } = self.job;
-        let lease = self.runner.settings.lease;
-        let asked = Instant::now();
-        match queue::extend(&self.runner.pool, tenant, run, environment, lease).await {
-            Ok(Lease::Held { pod_silent }) => {
-                crash::point("job.extended");
-                *trusted_until = asked + lease;
+    /// Takes a word about the lease; an ending when the attempt is not ours any more, or its pod is silent.
+    async fn hold_on(&self, word: Option<Word>, trusted_until: &mut Instant) -> Option<Ending> {
+        match word? {
+            (asked, Lease::Held { pod_silent }) => {
+                *trusted_until = asked + self.runner.settings.lease;
                 let silent = pod_silent.filter(|silent| *silent > POD_SILENCE)?;
                 Some(Ending::Silent(silent))
             }
-            Ok(Lease::Gone) => Some(if self.is_over().await { Ending::Decided } else { Ending::LeaseLost }),
-            // While the database is away nobody else can claim the job either, until the lease has run out.
-            Err(error) if Instant::now() < *trusted_until => {
-                warn!(%error, "the lease was not extended");
-                None
-            }
-            Err(_) => Some(Ending::LeaseLost),
+            (_, Lease::Gone) => Some(if self.is_over().await { Ending::Decided } else { Ending::LeaseLost }),
         }
     }
 

@@ -115,7 +115,7 @@ impl Attempt {
         if !matches!(runner.control.load_run(job.tenant, job.run).await, Ok(Run::Ended { .. })) {
             return;
         }
-        if let Err(error) = queue::forget(&runner.pool, job.tenant, job.run, job.environment).await {
+        if let Err(error) = queue::forget(&runner.pool, &[job]).await {
             warn!(%error, "the job of a run that has ended stays until its lease runs out");
         }
     }
@@ -129,7 +129,8 @@ impl Attempt {
         }
         // So that the reaper need not wait for it.
         let soon = Duration::from_secs(1);
-        let _runs_out = queue::extend(&self.runner.pool, job.tenant, job.run, job.environment, soon).await;
+        self.hold.let_go();
+        let _runs_out = queue::extend(&self.runner.pool, self.runner.settings.holder, &[job.environment], soon).await;
     }
 }
 
