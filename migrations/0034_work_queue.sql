@@ -68,7 +68,7 @@ END $$;
 -- Makes jobs ready that have become due, and says whether there were any. Lanes that are locked can wait for the next time.
 CREATE FUNCTION work.promote() RETURNS boolean
     LANGUAGE plpgsql
-    SET enable_seqscan = off
+    SET enable_seqscan = off SET jit = off
     AS $$
 DECLARE
     due    uuid[];
@@ -98,7 +98,7 @@ END $$;
 -- somebody else has locked are left to him; only who finds nothing else waits for one.
 CREATE FUNCTION work.claim(claimer uuid, environments uuid[], lease interval) RETURNS SETOF work.jobs
     LANGUAGE plpgsql
-    SET enable_seqscan = off
+    SET enable_seqscan = off SET jit = off
     AS $$
 DECLARE
     promoted boolean := work.promote();
@@ -200,7 +200,7 @@ END $$;
 -- Deletes jobs whose environment has ended, each if it is still that claim's.
 CREATE FUNCTION work.finish(tenants uuid[], runs uuid[], environments uuid[]) RETURNS void
     LANGUAGE plpgsql
-    SET enable_seqscan = off
+    SET enable_seqscan = off SET jit = off
     AS $$
 DECLARE
     lane record;
@@ -236,7 +236,9 @@ CREATE FUNCTION work.set_limit(wanted integer) RETURNS void
     UPDATE work.queue SET run_limit = wanted WHERE run_limit <> wanted;
     SELECT FROM work.lanes WHERE run_limit <> coalesce(own_limit, wanted) ORDER BY tenant FOR UPDATE;
     UPDATE work.lanes
-    SET run_limit = coalesce(own_limit, wanted), vtime = greatest(vtime, CASE WHEN NOT open THEN work.present(tenant) END)
+    SET run_limit = coalesce(own_limit, wanted),
+        vtime = greatest(vtime, CASE WHEN NOT open AND work.is_open(paused_at, ready, running, coalesce(own_limit, wanted))
+                                     THEN work.present(tenant) END)
     WHERE run_limit <> coalesce(own_limit, wanted);
 $$;
 
@@ -248,7 +250,7 @@ BEGIN
     PERFORM work.lock_lanes(ARRAY[of_tenant]);
     UPDATE work.lanes
     SET paused_at = CASE WHEN wanted THEN now() END,
-        vtime = greatest(vtime, CASE WHEN NOT wanted THEN work.present(tenant) END)
+        vtime = greatest(vtime, CASE WHEN NOT wanted AND work.is_open(NULL, ready, running, run_limit) THEN work.present(tenant) END)
     WHERE tenant = of_tenant AND (paused_at IS NOT NULL) <> wanted;
     RETURN FOUND;
 END $$;

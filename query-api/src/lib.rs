@@ -29,6 +29,7 @@ mod state;
 mod support;
 mod transport;
 mod viewer;
+mod waiting;
 
 pub use contract::openapi;
 pub use events::EventSettings;

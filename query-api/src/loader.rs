@@ -16,6 +16,7 @@ use projections::environments::{self, EnvironmentRow};
 use projections::runs::{self, RunRow, StepRow};
 
 use crate::error::OrInternal as _;
+use crate::waiting::{self, WaitingRow};
 
 /// Fetches things of one tenant.
 pub(crate) struct Named {
@@ -27,6 +28,10 @@ pub(crate) struct Named {
 /// The steps of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct StepsOf(pub(crate) RunId);
+
+/// Why a run waits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct WaitingOf(pub(crate) RunId);
 
 /// A page of a card's runs, the newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -128,6 +133,18 @@ impl Loader<StepsOf> for Named {
             steps.entry(StepsOf(RunId::from_uuid(step.run))).or_default().push(Arc::new(step));
         }
         Ok(steps)
+    }
+}
+
+impl Loader<WaitingOf> for Named {
+    type Value = WaitingRow;
+    type Error = LogError;
+
+    async fn load(&self, keys: &[WaitingOf]) -> Result<HashMap<WaitingOf, WaitingRow>, LogError> {
+        let runs: Vec<RunId> = keys.iter().map(|key| key.0).collect();
+        let mut tx = projections::read(&self.log, self.tenant).await?;
+        let rows = waiting::waiting(&mut tx, &runs).await?;
+        Ok(rows.into_iter().map(|row| (WaitingOf(RunId::from_uuid(row.run)), row)).collect())
     }
 }
 

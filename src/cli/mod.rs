@@ -11,6 +11,7 @@ mod keys;
 mod migrate;
 mod parked;
 mod progress;
+mod queue;
 mod rebuild;
 mod serve;
 mod token;
@@ -63,6 +64,8 @@ enum Command {
     Events(events::Args),
     /// Show, retry or skip what a consumer could not apply.
     Parked(parked::Args),
+    /// Show what waits for a worker, tenant by tenant; pause and resume a tenant, put a run first.
+    Queue(queue::Args),
     /// Erase a person: what they said, what was said about them and what they are called becomes unreadable for ever.
     Erase(erase::Args),
     /// Move full ranges of the log to the archive's store, verified; reads find them there.
@@ -102,6 +105,7 @@ impl Cli {
             Command::Erase(args) => Box::pin(erase::run(config, args)).await,
             Command::Events(args) => Box::pin(events::run(config, args)).await,
             Command::Parked(args) => Box::pin(parked::run(config, args)).await,
+            Command::Queue(args) => Box::pin(queue::run(config, args)).await,
             Command::Archive(args) => Box::pin(archive::run(config, args)).await,
             Command::Rebuild(args) => Box::pin(rebuild::run(config, args)).await,
             Command::Contracts(_) | Command::Verify(_) => Ok(()),

@@ -16,10 +16,11 @@ use super::environment::Environment;
 use super::page;
 use super::project::Project;
 use crate::error::{OrInternal as _, cursor_invalid};
-use crate::loader::{RunsOf, StepsOf, named};
+use crate::loader::{RunsOf, StepsOf, WaitingOf, named};
 use crate::personal;
 use crate::scalar::{BigInt, id, int};
 use crate::snapshot::Snapshot;
+use crate::waiting::WaitingRow;
 
 /// How far a run is.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +157,76 @@ impl RunStep {
     }
 }
 
+/// Why a run is not under way yet.
+#[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WaitingReason {
+    /// An attempt was lost; the next one is not to begin yet. See `until`.
+    NotDue,
+    /// An operator lets nothing of the tenant start.
+    Paused,
+    /// As many runs of the tenant are under way as it may have.
+    Limit,
+    /// No worker has been seen for half a minute.
+    NoWorker,
+    /// Other runs of the tenant come first. See `ahead`.
+    Order,
+    /// It is the next of its tenant, and other tenants, who have had less of their share, come first.
+    Share,
+    /// It is the next of all, and waits for a worker with a free environment.
+    Environment,
+}
+
+impl WaitingReason {
+    fn of(reason: &str) -> Self {
+        match reason {
+            "not_due" => Self::NotDue,
+            "paused" => Self::Paused,
+            "limit" => Self::Limit,
+            "no_worker" => Self::NoWorker,
+            "order" => Self::Order,
+            "share" => Self::Share,
+            _ => Self::Environment,
+        }
+    }
+}
+
+/// What a run waits for, at the moment of the answer.
+pub(super) struct RunWaiting(WaitingRow);
+
+/// What a run waits for, at the moment of the answer.
+#[Object]
+impl RunWaiting {
+    /// Why it is not under way: the first reason that stands.
+    async fn reason(&self) -> WaitingReason {
+        WaitingReason::of(&self.0.reason)
+    }
+
+    /// How many runs of the same tenant that could start now come before it.
+    async fn ahead(&self) -> i32 {
+        self.0.ahead
+    }
+
+    /// Since when it waits for its present attempt.
+    async fn since(&self) -> OffsetDateTime {
+        self.0.since
+    }
+
+    /// When it is due, if it is not yet.
+    async fn until(&self) -> Option<OffsetDateTime> {
+        self.0.until
+    }
+
+    /// How many runs of the tenant may be under way.
+    async fn limit(&self) -> i32 {
+        self.0.run_limit
+    }
+
+    /// How many are.
+    async fn under_way(&self) -> i32 {
+        self.0.under_way
+    }
+}
+
 /// One execution of a card.
 pub(crate) struct Run(pub(crate) Arc<RunRow>);
 
@@ -255,6 +326,15 @@ impl Run {
     /// When it was asked for.
     async fn queued_at(&self) -> OffsetDateTime {
         self.0.queued_at
+    }
+
+    /// Why it is not under way yet; null unless it waits in the queue.
+    #[graphql(complexity = "5 + child_complexity")]
+    async fn waiting(&self, ctx: &Context<'_>) -> Result<Option<RunWaiting>> {
+        if RunState::of(&self.0.state) != RunState::Queued {
+            return Ok(None);
+        }
+        Ok(named(ctx, WaitingOf(RunId::from_uuid(self.0.run))).await?.map(RunWaiting))
     }
 
     /// When a worker took the current or last attempt.
