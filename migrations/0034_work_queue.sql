@@ -94,59 +94,47 @@ END $$;
 
 -- Claims up to as many jobs as there are `environments`, in the order in which they are to start.
 --
--- Each turn takes the open lane that is least far, and as many of its jobs as come before the next lane's. Lanes that
--- somebody else has locked are left to him; only who finds nothing else waits for one.
+-- The jobs of a lane begin at its virtual time and then a step each further on, and those that begin first come first. So no
+-- more lanes are looked at than jobs are wanted. Lanes that somebody else has locked are left to him; only who finds nothing
+-- else waits for one.
 CREATE FUNCTION work.claim(claimer uuid, environments uuid[], lease interval) RETURNS SETOF work.jobs
     LANGUAGE plpgsql
-    SET enable_seqscan = off SET jit = off
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
 DECLARE
     promoted boolean := work.promote();
-    given    integer := 0;
-    seen     bigint := -9223372036854775808;
-    seen_of  uuid := '00000000-0000-0000-0000-000000000000';
-    lane     work.lanes;
-    rival    record;
-    step     bigint;
-    room     bigint;
-    taken    uuid[];
+    wanted   integer := cardinality(environments);
+    tenants  uuid[];
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    WHILE given < cardinality(environments) LOOP
-        SELECT * INTO lane FROM work.lanes WHERE open AND (vtime, tenant) >= (seen, seen_of)
-        ORDER BY vtime, tenant LIMIT 1 FOR UPDATE SKIP LOCKED;
-        IF NOT FOUND AND given = 0 AND NOT promoted THEN
-            SELECT * INTO lane FROM work.lanes WHERE open ORDER BY vtime, tenant LIMIT 1 FOR UPDATE;
-        END IF;
-        EXIT WHEN NOT FOUND;
-
-        step := greatest(1, lane.estimate / lane.weight);
-        room := least(lane.ready, lane.run_limit - lane.running, cardinality(environments) - given);
-        IF room > 1 THEN
-            SELECT vtime, tenant INTO rival FROM work.lanes WHERE open AND (vtime, tenant) > (lane.vtime, lane.tenant)
-            ORDER BY vtime, tenant LIMIT 1;
-            IF FOUND THEN
-                -- The jobs that begin before the rival's next, counted from 0.
-                room := least(room, 1 + (rival.vtime - lane.vtime - CASE WHEN lane.tenant < rival.tenant THEN 0 ELSE 1 END) / step);
-            END IF;
-        END IF;
-        taken := ARRAY(SELECT run FROM work.jobs WHERE tenant = lane.tenant AND ready
-                       ORDER BY priority DESC, due_at, run LIMIT room);
-        RETURN QUERY
-            WITH claimed AS (
-                UPDATE work.jobs
-                SET ready = false, holder = claimer, environment = environments[given + array_position(taken, run)],
-                    lease_until = now() + lease, pod_seen_at = NULL, claimed_at = now(), charge = step
-                WHERE run = ANY (taken)
-                RETURNING *)
-            SELECT * FROM claimed ORDER BY priority DESC, due_at, run;
-        UPDATE work.lanes
-        SET ready = ready - cardinality(taken), running = running + cardinality(taken), vtime = vtime + cardinality(taken) * step
-        WHERE tenant = lane.tenant;
-        given := given + cardinality(taken);
-        seen := lane.vtime;
-        seen_of := lane.tenant;
-    END LOOP;
+    tenants := ARRAY(SELECT tenant FROM work.lanes WHERE open ORDER BY vtime, tenant LIMIT wanted FOR UPDATE SKIP LOCKED);
+    IF tenants = '{}' AND NOT promoted THEN
+        tenants := ARRAY(SELECT tenant FROM work.lanes WHERE open ORDER BY vtime, tenant LIMIT least(wanted, 1) FOR UPDATE);
+    END IF;
+    RETURN QUERY
+        WITH lane AS MATERIALIZED (
+            SELECT tenant, vtime, greatest(1, estimate / weight) AS step, least(ready, run_limit - running, wanted) AS room
+            FROM work.lanes WHERE tenant = ANY (tenants)),
+        pick AS MATERIALIZED (
+            SELECT tenant, step, number, row_number() OVER (ORDER BY vtime + (number - 1) * step, tenant, number) AS turn
+            FROM lane, generate_series(1::bigint, room) number
+            ORDER BY turn LIMIT wanted),
+        share AS MATERIALIZED (SELECT tenant, step, count(*)::integer AS jobs FROM pick GROUP BY tenant, step),
+        next AS MATERIALIZED (
+            SELECT tenant, run, row_number() OVER (PARTITION BY tenant ORDER BY priority DESC, due_at, run) AS number
+            FROM share CROSS JOIN LATERAL (
+                SELECT priority, due_at, run FROM work.jobs WHERE tenant = share.tenant AND ready
+                ORDER BY priority DESC, due_at, run LIMIT share.jobs) first),
+        charged AS (
+            UPDATE work.lanes SET ready = ready - jobs, running = running + jobs, vtime = vtime + jobs * step
+            FROM share WHERE lanes.tenant = share.tenant),
+        claimed AS (
+            UPDATE work.jobs job
+            SET ready = false, holder = claimer, environment = environments[turn], lease_until = now() + lease,
+                pod_seen_at = NULL, claimed_at = now(), charge = step
+            FROM next JOIN pick USING (tenant, number) WHERE job.run = next.run
+            RETURNING job, turn)
+        SELECT (claimed.job).* FROM claimed ORDER BY turn;
 END $$;
 
 -- Puts a job back into its lane for `next_attempt`, due after `delay`. Either an attempt was lost (no environment is named,

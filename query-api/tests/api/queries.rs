@@ -197,3 +197,32 @@ async fn a_client_that_goes_away_leaves_no_transaction_behind() {
         .await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queued_run_says_why_it_waits() {
+    let mut world = World::new(1).await;
+    let tenant = world.tenant().await;
+    let provider = world.provider(tenant).await;
+    let project = world.project(tenant).await;
+    let card = world.card(tenant, project, "First").await;
+    let run = world.request_run(tenant, card, provider).await.unwrap();
+    world.queue(tenant, run).await;
+    let api = Api::start(&world).await;
+    api.caught_up(&world).await;
+    let query = "query Q($run: ID!) { run(id: $run) { waiting { reason ahead until limit underWay } } }";
+    let data = api.data(tenant, query, json!({ "run": run })).await;
+    assert_eq!(data["run"]["waiting"], Value::Null, "the queue does not know it yet");
+    sqlx::query("SELECT work.enqueue($1, $2, $1, $1, $1, NULL)")
+        .bind(tenant.uuid())
+        .bind(run.uuid())
+        .execute(world.log.worker_pool())
+        .await
+        .unwrap();
+    let data = api.data(tenant, query, json!({ "run": run })).await;
+    let expected = json!({ "reason": "NO_WORKER", "ahead": 0, "until": null, "limit": 10, "underWay": 0 });
+    assert_eq!(data["run"]["waiting"], expected);
+    world.begin(tenant, run, 1).await;
+    api.caught_up(&world).await;
+    let data = api.data(tenant, query, json!({ "run": run })).await;
+    assert_eq!(data["run"]["waiting"], Value::Null, "it is under way");
+}
