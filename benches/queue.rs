@@ -34,8 +34,8 @@ fn main() {
 
 async fn run() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/queue");
-    let npm = Command::new("npm").args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", folder]);
-    assert!({ npm }.status().unwrap().success(), "npm cannot install the peers");
+    let npm = ["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", folder];
+    assert!(Command::new("npm").args(npm).status().unwrap().success(), "npm cannot install the peers");
     let stage = Stage::set(1).await;
     let log = stage.log().await;
     let pool = log.worker_pool();
