@@ -39,9 +39,10 @@ async fn run() {
     let stage = Stage::set(1).await;
     let log = stage.log().await;
     let pool = log.worker_pool();
-    let mut owner = outbox::migrate::owner(&stage.url).await.unwrap();
-    sqlx::query("ALTER SYSTEM SET synchronous_commit = off").execute(&mut owner).await.unwrap();
-    sqlx::query("SELECT pg_reload_conf()").execute(&mut owner).await.unwrap();
+    let admin = PgPool::connect(&stage.url).await.unwrap();
+    sqlx::query("ALTER SYSTEM SET synchronous_commit = off").execute(&admin).await.unwrap();
+    sqlx::query("SELECT pg_reload_conf()").execute(&admin).await.unwrap();
+    admin.close().await;
     sqlx::query("SELECT work.set_limit(1000000)").execute(pool).await.unwrap();
 
     let (mut graphile, mut boss, mut one, mut many) = (vec![], vec![], vec![], vec![]);
@@ -124,6 +125,9 @@ async fn work(pool: PgPool) -> usize {
                 .await
                 .unwrap();
         if claimed.is_empty() {
+            if sqlx::query_scalar("SELECT work.await_lane()").fetch_one(&pool).await.unwrap() {
+                continue;
+            }
             return done;
         }
         done += claimed.len();

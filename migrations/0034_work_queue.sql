@@ -95,22 +95,19 @@ END $$;
 -- Claims up to as many jobs as there are `environments`, in the order in which they are to start.
 --
 -- The jobs of a lane begin at its virtual time and then a step each further on, and those that begin first come first. So no
--- more lanes are looked at than jobs are wanted. Lanes that somebody else has locked are left to him; only who finds nothing
--- else waits for one.
+-- more lanes are looked at than jobs are wanted. Lanes that somebody else has locked are left to him: nothing is waited for
+-- here, where locks are held.
 CREATE FUNCTION work.claim(claimer uuid, environments uuid[], lease interval) RETURNS SETOF work.jobs
     LANGUAGE plpgsql
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
 DECLARE
-    promoted boolean := work.promote();
-    wanted   integer := cardinality(environments);
-    tenants  uuid[];
+    wanted  integer := cardinality(environments);
+    tenants uuid[];
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM work.promote();
     tenants := ARRAY(SELECT tenant FROM work.lanes WHERE open ORDER BY vtime, tenant LIMIT wanted FOR UPDATE SKIP LOCKED);
-    IF tenants = '{}' AND NOT promoted THEN
-        tenants := ARRAY(SELECT tenant FROM work.lanes WHERE open ORDER BY vtime, tenant LIMIT least(wanted, 1) FOR UPDATE);
-    END IF;
     RETURN QUERY
         WITH lane AS MATERIALIZED (
             SELECT tenant, vtime, greatest(1, estimate / weight) AS step, least(ready, run_limit - running, wanted) AS room
@@ -135,6 +132,19 @@ BEGIN
             FROM next JOIN pick USING (tenant, number) WHERE job.run = next.run
             RETURNING job, turn)
         SELECT (claimed.job).* FROM claimed ORDER BY turn;
+END $$;
+
+-- Waits until nobody has the open lane locked that comes next; whether there is one. In a transaction of its own, and for one
+-- lane only: who waits holds nothing that another waits for.
+CREATE FUNCTION work.await_lane() RETURNS boolean
+    LANGUAGE plpgsql
+    SET enable_seqscan = off SET jit = off
+    AS $$
+DECLARE
+    lane uuid := (SELECT tenant FROM work.lanes WHERE open ORDER BY vtime, tenant LIMIT 1);
+BEGIN
+    PERFORM FROM work.lanes WHERE tenant = lane FOR UPDATE;
+    RETURN lane IS NOT NULL;
 END $$;
 
 -- Puts a job back into its lane for `next_attempt`, due after `delay`. Either an attempt was lost (no environment is named,

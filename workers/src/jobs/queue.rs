@@ -151,8 +151,23 @@ pub(crate) async fn set_limit(pool: &PgPool, per_tenant: u32) -> Result<(), sqlx
     query.execute(pool).await.map(drop)
 }
 
-/// Claims the next jobs, as many as there are `environments` for them, in the order in which they are to start.
+/// Claims the next jobs, as many as there are `environments` for them, in the order in which they are to start. Where others
+/// have all lanes locked that could be claimed from, it waits for one and looks once more.
 pub(crate) async fn claim(
+    pool: &PgPool,
+    holder: Uuid,
+    environments: &[EnvironmentId],
+    lease: Duration,
+) -> Result<Vec<Job>, sqlx::Error> {
+    let jobs = claim_unlocked(pool, holder, environments, lease).await?;
+    if !jobs.is_empty() || !sqlx::query_scalar("SELECT work.await_lane()").fetch_one(pool).await? {
+        return Ok(jobs);
+    }
+    claim_unlocked(pool, holder, environments, lease).await
+}
+
+/// As [`claim`], and leaves lanes alone that others have locked.
+pub(crate) async fn claim_unlocked(
     database: impl PgExecutor<'_>,
     holder: Uuid,
     environments: &[EnvironmentId],

@@ -132,7 +132,7 @@ impl Pair<'_> {
 
     async fn claim(&mut self, wanted: usize) {
         let environments: Vec<_> = (0..wanted).map(|_| id()).collect();
-        let jobs = queue::claim(&mut *self.tx, ids::fresh(), &environments, LEASE).await.unwrap();
+        let jobs = queue::claim_unlocked(&mut *self.tx, ids::fresh(), &environments, LEASE).await.unwrap();
         let claimed: Vec<_> = jobs.iter().map(|job| (job.tenant.uuid(), job.run.uuid())).collect();
         let expected: Vec<_> = (0..wanted).map_while(|_| self.model.claim()).collect();
         assert_eq!(claimed, expected, "the database chooses otherwise than the model");
