@@ -112,24 +112,25 @@ BEGIN
         WITH lane AS MATERIALIZED (
             SELECT tenant, vtime, greatest(1, estimate / weight) AS step, least(ready, run_limit - running, wanted) AS room
             FROM work.lanes WHERE tenant = ANY (tenants)),
-        pick AS MATERIALIZED (
-            SELECT tenant, step, number, row_number() OVER (ORDER BY vtime + (number - 1) * step, tenant, number) AS turn
-            FROM lane, generate_series(1::bigint, room) number
-            ORDER BY turn LIMIT wanted),
-        share AS MATERIALIZED (SELECT tenant, step, count(*)::integer AS jobs FROM pick GROUP BY tenant, step),
+        share AS MATERIALIZED (
+            SELECT tenant, vtime, step, count(*)::integer AS jobs
+            FROM (SELECT * FROM lane, generate_series(1::bigint, room) number
+                  ORDER BY vtime + (number - 1) * step, tenant LIMIT wanted) pick
+            GROUP BY tenant, vtime, step),
         next AS MATERIALIZED (
-            SELECT tenant, run, row_number() OVER (PARTITION BY tenant ORDER BY priority DESC, due_at, run) AS number
+            SELECT run, step, row_number() OVER (ORDER BY vtime + (number - 1) * step, tenant) AS turn
             FROM share CROSS JOIN LATERAL (
-                SELECT priority, due_at, run FROM work.jobs WHERE tenant = share.tenant AND ready
+                SELECT run, row_number() OVER (ORDER BY priority DESC, due_at, run) AS number
+                FROM work.jobs WHERE tenant = share.tenant AND ready
                 ORDER BY priority DESC, due_at, run LIMIT share.jobs) first),
         charged AS (
-            UPDATE work.lanes SET ready = ready - jobs, running = running + jobs, vtime = vtime + jobs * step
+            UPDATE work.lanes SET ready = ready - jobs, running = running + jobs, vtime = lanes.vtime + jobs * step
             FROM share WHERE lanes.tenant = share.tenant),
         claimed AS (
             UPDATE work.jobs job
             SET ready = false, holder = claimer, environment = environments[turn], lease_until = now() + lease,
                 pod_seen_at = NULL, claimed_at = now(), charge = step
-            FROM next JOIN pick USING (tenant, number) WHERE job.run = next.run
+            FROM next WHERE job.run = next.run
             RETURNING job, turn)
         SELECT (claimed.job).* FROM claimed ORDER BY turn;
 END $$;
@@ -198,7 +199,7 @@ END $$;
 -- Deletes jobs whose environment has ended, each if it is still that claim's.
 CREATE FUNCTION work.finish(tenants uuid[], runs uuid[], environments uuid[]) RETURNS void
     LANGUAGE plpgsql
-    SET enable_seqscan = off SET jit = off
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
     AS $$
 DECLARE
     lane record;
@@ -207,10 +208,9 @@ BEGIN
     PERFORM work.lock_lanes(tenants);
     FOR lane IN
         WITH gone AS (
-            DELETE FROM work.jobs job
-            WHERE run = ANY (runs)
-              AND (tenant, environment) = (tenants[array_position(runs, run)], environments[array_position(runs, run)])
-            RETURNING tenant, charge, work.spent(job) AS spent, ended)
+            DELETE FROM work.jobs job USING unnest(tenants, runs, environments) held (tenant, run, environment)
+            WHERE job.run = held.run AND job.tenant = held.tenant AND job.environment = held.environment
+            RETURNING job.tenant, charge, work.spent(job) AS spent, ended)
         SELECT tenant, count(*)::integer AS jobs, sum(charge)::bigint AS charge, sum(spent)::bigint AS spent
         FROM gone WHERE NOT ended GROUP BY tenant
     LOOP
