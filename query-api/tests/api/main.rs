@@ -18,6 +18,7 @@ mod queries;
 #[expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 mod replay;
 mod sdl;
+mod statements;
 mod subscriptions;
 #[expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failing helper fails its test")]
 #[path = "../../../projections/tests/support/mod.rs"]

@@ -17,7 +17,7 @@ if [ "$(id -u)" = 0 ]; then as="unshare --user --map-user=1000 --map-group=1000"
 trap 'rm -rf "$dir"' EXIT
 $as initdb -D "$dir/data" -U postgres -A trust -E UTF8 --no-sync >"$dir/initdb.log" 2>&1
 $as postgres -D "$dir/data" -c listen_addresses= -c unix_socket_directories="$dir" -c max_connections=400 \
-    -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c shared_buffers=64MB >"$dir/server.log" 2>&1 &
+    -c log_line_prefix='%d %a ' -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c shared_buffers=64MB >"$dir/server.log" 2>&1 &
 server=$!
 until pg_isready -q -h "$dir"; do kill -0 $server; sleep 0.05; done
 echo ready
@@ -84,6 +84,24 @@ impl Database {
         migrator.migrations.to_mut().retain(|migration| migration.version < version);
         migrator.run(&mut database.in_role("agentworks_owner").await).await.unwrap();
         database
+    }
+
+    /// From now on new connections have their statements written down: see [`Database::statements`].
+    pub(crate) async fn write_down(&self) {
+        let set = format!("ALTER DATABASE {} SET log_statement = 'all'", self.name);
+        sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(&mut self.admin().await).await.unwrap();
+    }
+
+    /// The statements that were written down of connections in a role, in their order, `BEGIN` and `ROLLBACK` among them.
+    pub(crate) fn statements(&self, role: &str) -> Vec<String> {
+        let (_, folder) = self.url.split_once("host=").unwrap();
+        let log = std::fs::read_to_string(format!("{folder}/server.log")).unwrap();
+        let mine = format!("{} {role} LOG:  ", self.name);
+        let statement = |line: &str| {
+            let (how, text) = line.strip_prefix(&mine)?.split_once(": ")?;
+            (how == "statement" || how.starts_with("execute ")).then(|| text.to_owned())
+        };
+        log.lines().filter_map(statement).collect()
     }
 
     /// Its address for another user.

@@ -1,0 +1,114 @@
+//! How many statements a question costs: the database itself writes down what it was asked.
+//!
+//! Counted is every `SELECT` of the role that questions are asked in, the one that sets the tenant among them; not
+//! counted are `BEGIN` and `ROLLBACK`.
+#![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
+
+use domain::{CardId, ProjectId, ProviderId, TenantId};
+use query_api::Settings;
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::support::{World, model_call};
+
+/// A world whose questions are written down.
+async fn written_down(seed: u64) -> World {
+    let world = World::new(seed).await;
+    world.database.write_down().await;
+    world
+}
+
+/// An API of connections of its own, so that all of them are written down.
+async fn asked_of(world: &World) -> Api {
+    let settings = outbox::LogSettings { url: world.database.url.clone(), max_connections: 4, notify: false };
+    let log = outbox::Log::connect(&settings).await.unwrap();
+    let settings = Settings { max_complexity: 10_000_000, ..Settings::default() };
+    let api = Api::of(world, log, settings, None).await;
+    api.caught_up(world).await;
+    api
+}
+
+/// The answer, and the `SELECT`s that it took.
+async fn counted(world: &World, api: &Api, tenant: TenantId, query: &str, variables: Value) -> (Value, Vec<String>) {
+    // What connections ask once, such as what a type is called, is asked now.
+    api.data(tenant, query, variables.clone()).await;
+    let before = world.database.statements("agentworks_app").len();
+    let answer = api.data(tenant, query, variables).await;
+    let mut statements = world.database.statements("agentworks_app").split_off(before);
+    assert!(!statements.is_empty());
+    statements.retain(|statement| statement.starts_with("SELECT"));
+    (answer, statements)
+}
+
+async fn run(world: &mut World, tenant: TenantId, card: CardId, provider: ProviderId) {
+    let run = world.request_run(tenant, card, provider).await.unwrap();
+    world.queue(tenant, run).await;
+    world.begin(tenant, run, 1).await;
+    world.step(tenant, run, 1, 1).await;
+    world.run_act(tenant, run, model_call(1, provider, 1_000)).await.unwrap();
+    world.succeed(tenant, run, 1).await;
+    world.move_card(tenant, card, "ready").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_of_history_with_run_and_usage_takes_four_statements_whatever_its_size() {
+    let mut world = written_down(41).await;
+    let tenant = world.tenant().await;
+    let provider = world.provider(tenant).await;
+    let project = world.project(tenant).await;
+    let card = world.card(tenant, project, "First").await;
+    for _ in 0..6 {
+        run(&mut world, tenant, card, provider).await;
+    }
+    let api = asked_of(&world).await;
+    let query = "query Q($card: ID!, $first: Int) { cardHistory(card: $card, first: $first) {
+        nodes { kind summary text actor inRun { id state requestedBy reason modelCalls
+            tokens { input output cacheRead cacheWrite } } }
+        pageInfo { hasNextPage endCursor } } }";
+    for first in [5, 50] {
+        let asked = json!({ "card": card, "first": first });
+        let (answer, statements) = counted(&world, &api, tenant, query, asked).await;
+        let entries = answer["cardHistory"]["nodes"].as_array().unwrap().clone();
+        assert_eq!(entries.len(), first);
+        assert!(first == 5 || entries.iter().any(|entry| entry["inRun"]["tokens"]["input"] == "1000"), "{answer}");
+        // Tenant, history, runs, people.
+        assert_eq!(statements.len(), 4, "{statements:#?}");
+    }
+}
+
+/// So many cards in a project of their own, each with its runs.
+async fn cards(world: &mut World, tenant: TenantId, provider: ProviderId, count: usize) -> ProjectId {
+    let project = world.project(tenant).await;
+    for number in 0..count {
+        let card = world.card(tenant, project, &format!("Card {number}")).await;
+        for _ in 0..number % 3 {
+            run(world, tenant, card, provider).await;
+        }
+    }
+    project
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_below_a_list_takes_as_many_statements_for_a_long_list_as_for_a_short_one() {
+    let mut world = written_down(42).await;
+    let tenant = world.tenant().await;
+    let provider = world.provider(tenant).await;
+    let few = cards(&mut world, tenant, provider, 3).await;
+    let many = cards(&mut world, tenant, provider, 40).await;
+    let api = asked_of(&world).await;
+    let query = "query Q($project: ID!) { cards(project: $project, orderBy: CREATED) { totalCount nodes { id createdBy
+        runs(first: 2) { nodes { id steps { title } } }
+        history(last: 9) { nodes { kind actor inRun { state } } } } } }";
+    let mut counts = Vec::new();
+    for (project, count) in [(few, 3), (many, 40)] {
+        let (answer, statements) = counted(&world, &api, tenant, query, json!({ "project": project })).await;
+        let cards = answer["cards"]["nodes"].as_array().unwrap();
+        assert_eq!(cards.len(), count);
+        let runs: usize = cards.iter().map(|card| card["runs"]["nodes"].as_array().unwrap().len()).sum();
+        assert!(runs * 10 > count * 5, "{answer}");
+        counts.push((statements.len(), statements));
+    }
+    assert_eq!(counts[0].0, counts[1].0, "{counts:#?}");
+    // Tenant, project, how many, cards; people, runs, history; steps, runs of the history, people of it.
+    assert!(counts[0].0 <= 10, "{counts:#?}");
+}
