@@ -87,13 +87,24 @@ pub async fn name(pool: &PgPool, tenant: TenantId, subject: SubjectId, sealed: &
 /// # Errors
 /// When the database fails.
 pub async fn kept(log: &Log, tenant: TenantId, subjects: &[SubjectId]) -> Result<HashMap<SubjectId, Kept>, LogError> {
-    let mut tx = log.tenant_read(tenant).await?;
+    Ok(kept_in(&mut *log.tenant_read(tenant).await?, tenant, subjects).await?)
+}
+
+/// As [`kept`], in a transaction of that tenant.
+///
+/// # Errors
+/// When the database fails.
+pub async fn kept_in(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    subjects: &[SubjectId],
+) -> Result<HashMap<SubjectId, Kept>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT subject, key_id, nonce, sealed, name FROM vault.subject_keys WHERE tenant = $1 AND subject = ANY ($2)",
     )
     .bind(tenant.uuid())
     .bind(subjects.iter().map(|subject| subject.uuid()).collect::<Vec<Uuid>>())
-    .fetch_all(&mut *tx)
+    .fetch_all(conn)
     .await?;
     rows.iter().map(|row| Ok((SubjectId::from_uuid(row.try_get("subject")?), Kept::of(row)?))).collect()
 }

@@ -15,6 +15,7 @@ pub mod environments;
 mod fact;
 pub mod generations;
 mod model;
+mod page;
 pub mod personal;
 pub mod runs;
 mod table;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub use generations::read;
 pub use model::Model;
 use outbox::consumer::Consumer;
+pub use page::Page;
 
 /// Every read model, each of them a consumer of the log with its own position.
 pub const MODELS: [Model; 5] = [board::MODEL, card_history::MODEL, runs::MODEL, usage::MODEL, environments::MODEL];

@@ -1,56 +1,122 @@
-//! Things that other things name, fetched together: all that one request names of a kind costs one query.
+//! Things that other things name, fetched together: all that one request names of a kind at a time costs one statement.
 //!
-//! Made anew for each request or socket, for one tenant; keeps nothing.
+//! The loader is made anew for each execution (a question, or a frame of a subscription), for one tenant, keeps nothing, and
+//! reads from the request's one transaction. [`Together`] runs an execution with it: it lets the fields ask for whatever
+//! they can, and only when none of them can go on are the fetches made. So what is fetched together follows from the
+//! question alone, and no time is spent on waiting for others to ask.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::task::Poll;
+use std::{future, pin};
 
 use access::MasterKeys;
 use async_graphql::dataloader::{DataLoader, Loader};
-use async_graphql::{Context, Error};
+use async_graphql::extensions::{Extension, ExtensionContext, ExtensionFactory, NextExecute};
+use async_graphql::{Context, Data, Error, Response};
 use domain::{CardId, EnvironmentId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
 use outbox::{Log, LogError};
 use projections::board::{self, CardRow, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
-use projections::card_history::{self, HistoryRow, Page};
 use projections::environments::{self, EnvironmentRow};
 use projections::runs::{self, RunRow, StepRow};
+use projections::usage::{self, UsageRow};
+use time::Date;
+use tokio::sync::mpsc;
 
 use crate::error::OrInternal as _;
+use crate::reader::Reader;
 
-/// Fetches things of one tenant.
+/// What loaders are made of.
+pub(crate) struct Source {
+    log: Log,
+    keys: MasterKeys,
+    tenant: TenantId,
+}
+
+/// What the loaders of a tenant are made of.
+pub(crate) fn loader(log: Log, keys: MasterKeys, tenant: TenantId) -> Source {
+    Source { log, keys, tenant }
+}
+
+/// Fetches things of one tenant, for one execution.
 pub(crate) struct Named {
-    pub(crate) log: Log,
+    pub(crate) reader: Reader,
     pub(crate) keys: MasterKeys,
     pub(crate) tenant: TenantId,
+}
+
+/// Runs each execution with a reader and a loader of its own.
+pub(crate) struct Together;
+
+impl ExtensionFactory for Together {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(Self)
+    }
+}
+
+#[async_graphql::async_trait::async_trait]
+impl Extension for Together {
+    async fn execute(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        operation_name: Option<&str>,
+        next: NextExecute<'_>,
+    ) -> Response {
+        let Some(source) = ctx.data_opt::<Source>() else { return next.run(ctx, operation_name).await };
+        let reader = Reader::new(source.log.clone(), source.tenant);
+        let named = Named { reader: reader.clone(), keys: source.keys.clone(), tenant: source.tenant };
+        let (ask, mut asked) = mpsc::unbounded_channel::<BoxFuture<'static, ()>>();
+        // Nobody hears it only when the execution is over.
+        let loader = DataLoader::new(named, move |fetch| drop(ask.send(fetch))).delay(std::time::Duration::ZERO);
+        let mut data = Data::default();
+        data.insert(loader);
+        data.insert(reader.clone());
+        let mut answer = pin::pin!(next.run_with_data(ctx, operation_name, data));
+        let mut fetches = FuturesUnordered::new();
+        future::poll_fn(|cx| {
+            loop {
+                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                    return Poll::Ready(answer);
+                }
+                while let Ok(fetch) = asked.try_recv() {
+                    fetches.push(fetch);
+                }
+                match fetches.poll_next_unpin(cx) {
+                    Poll::Ready(Some(())) => {}
+                    Poll::Ready(None) => {
+                        // It waits for something else.
+                        reader.rest();
+                        return Poll::Pending;
+                    }
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await
+    }
 }
 
 /// The steps of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct StepsOf(pub(crate) RunId);
 
-/// A page of a card's runs, the newest first.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct RunsOf {
-    pub(crate) project: ProjectId,
-    pub(crate) card: CardId,
-    pub(crate) before: Option<RunId>,
-    pub(crate) limit: i64,
+/// What was used in a range of days, both included; in one project when it is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct UsageOf {
+    pub(crate) from: Date,
+    pub(crate) to: Date,
+    pub(crate) project: Option<ProjectId>,
 }
 
-/// A page of a card's history, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct HistoryOf {
-    pub(crate) card: CardId,
-    pub(crate) after: Option<i64>,
-    pub(crate) before: Option<i64>,
-    pub(crate) last: bool,
-    pub(crate) limit: i64,
-}
+/// All workspaces of the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Workspaces;
 
-/// A loader for one request or socket.
-pub(crate) fn loader(log: Log, keys: MasterKeys, tenant: TenantId) -> DataLoader<Named> {
-    DataLoader::new(Named { log, keys, tenant }, tokio::spawn)
-}
+/// All providers of the tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Providers;
 
 /// The thing of that key, when it exists.
 ///
@@ -84,8 +150,7 @@ macro_rules! loads {
             type Error = LogError;
 
             async fn load(&self, keys: &[$key]) -> Result<HashMap<$key, Arc<$row>>, LogError> {
-                let mut tx = projections::read(&self.log, self.tenant).await?;
-                let rows = $read(&mut tx, self.tenant, keys).await?;
+                let rows = $read(self.reader.turn().await?.conn(), self.tenant, keys).await?;
                 Ok(rows.into_iter().map(|row| ($key::from_uuid(row.$id), Arc::new(row))).collect())
             }
         }
@@ -110,9 +175,28 @@ impl Loader<TenantId> for Named {
         if !keys.contains(&self.tenant) {
             return Ok(HashMap::new());
         }
-        let mut tx = projections::read(&self.log, self.tenant).await?;
-        let row = board::tenant(&mut tx, self.tenant).await?;
+        let row = board::tenant(self.reader.turn().await?.conn(), self.tenant).await?;
         Ok(row.into_iter().map(|row| (self.tenant, row)).collect())
+    }
+}
+
+impl Loader<Workspaces> for Named {
+    type Value = Vec<Arc<WorkspaceRow>>;
+    type Error = LogError;
+
+    async fn load(&self, _: &[Workspaces]) -> Result<HashMap<Workspaces, Self::Value>, LogError> {
+        let rows = board::workspaces(self.reader.turn().await?.conn(), self.tenant).await?;
+        Ok([(Workspaces, rows.into_iter().map(Arc::new).collect())].into())
+    }
+}
+
+impl Loader<Providers> for Named {
+    type Value = Vec<Arc<ProviderRow>>;
+    type Error = LogError;
+
+    async fn load(&self, _: &[Providers]) -> Result<HashMap<Providers, Self::Value>, LogError> {
+        let rows = board::providers(self.reader.turn().await?.conn(), self.tenant).await?;
+        Ok([(Providers, rows.into_iter().map(Arc::new).collect())].into())
     }
 }
 
@@ -122,43 +206,33 @@ impl Loader<StepsOf> for Named {
 
     async fn load(&self, keys: &[StepsOf]) -> Result<HashMap<StepsOf, Self::Value>, LogError> {
         let ids: Vec<RunId> = keys.iter().map(|key| key.0).collect();
-        let mut tx = projections::read(&self.log, self.tenant).await?;
         let mut steps = HashMap::<StepsOf, Self::Value>::new();
-        for step in runs::steps_by_run(&mut tx, self.tenant, &ids).await? {
+        for step in runs::steps_by_run(self.reader.turn().await?.conn(), self.tenant, &ids).await? {
             steps.entry(StepsOf(RunId::from_uuid(step.run))).or_default().push(Arc::new(step));
         }
         Ok(steps)
     }
 }
 
-/// One after the other on one connection: a board has many cards, and the pool has few connections.
-impl Loader<RunsOf> for Named {
-    type Value = Vec<Arc<RunRow>>;
+/// A statement for each range of days; one question has seldom more than one.
+impl Loader<UsageOf> for Named {
+    type Value = Vec<UsageRow>;
     type Error = LogError;
 
-    async fn load(&self, keys: &[RunsOf]) -> Result<HashMap<RunsOf, Self::Value>, LogError> {
-        let mut tx = projections::read(&self.log, self.tenant).await?;
-        let mut pages = HashMap::new();
-        for key in keys {
-            let rows = runs::runs(&mut tx, self.tenant, key.project, Some(key.card), key.before, key.limit).await?;
-            pages.insert(key.clone(), rows.into_iter().map(Arc::new).collect());
+    async fn load(&self, keys: &[UsageOf]) -> Result<HashMap<UsageOf, Self::Value>, LogError> {
+        let mut ranges = HashMap::<(Date, Date, bool), Vec<ProjectId>>::new();
+        for UsageOf { from, to, project } in keys {
+            ranges.entry((*from, *to, project.is_some())).or_default().extend(project);
         }
-        Ok(pages)
-    }
-}
-
-/// As for [`RunsOf`].
-impl Loader<HistoryOf> for Named {
-    type Value = Vec<HistoryRow>;
-    type Error = LogError;
-
-    async fn load(&self, keys: &[HistoryOf]) -> Result<HashMap<HistoryOf, Self::Value>, LogError> {
-        let mut tx = projections::read(&self.log, self.tenant).await?;
-        let mut pages = HashMap::new();
-        for key in keys {
-            let page = Page { after: key.after, before: key.before, last: key.last, limit: key.limit };
-            pages.insert(key.clone(), card_history::history(&mut tx, self.tenant, key.card, page).await?);
+        let mut used: HashMap<UsageOf, Self::Value> = HashMap::new();
+        let mut turn = self.reader.turn().await?;
+        for ((from, to, within), projects) in ranges {
+            let projects = within.then_some(projects.as_slice());
+            for row in usage::usage_in(turn.conn(), self.tenant, from, to, projects).await? {
+                let project = within.then(|| ProjectId::from_uuid(row.project));
+                used.entry(UsageOf { from, to, project }).or_default().push(row);
+            }
         }
-        Ok(pages)
+        Ok(used)
     }
 }

@@ -45,7 +45,8 @@ impl Loader<SubjectId> for Named {
 
     async fn load(&self, subjects: &[SubjectId]) -> Result<HashMap<SubjectId, Arc<Person>>, LogError> {
         let mut people = HashMap::new();
-        for (subject, kept) in subjects::kept(&self.log, self.tenant, subjects).await? {
+        let mut turn = self.reader.turn().await?;
+        for (subject, kept) in subjects::kept_in(turn.conn(), self.tenant, subjects).await? {
             let Kept::Key { key, name } = kept else { continue };
             match Person::of(&self.keys, self.tenant, subject, key, name) {
                 Ok(person) => {

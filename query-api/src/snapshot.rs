@@ -6,10 +6,11 @@ use async_graphql::Context;
 use domain::TenantId;
 use outbox::{LogError, consumer};
 use schemas::Cursor;
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::PgConnection;
 use tokio::time::Instant;
 
 use crate::error::{OrInternal as _, cursor_invalid, not_yet_visible, of_log};
+use crate::reader::{Reader, Turn};
 use crate::state::Reading;
 use crate::viewer::Viewer;
 use crate::{error, scalar};
@@ -38,17 +39,16 @@ impl From<sqlx::Error> for Behind {
     }
 }
 
-/// A tenant's rows as of one moment. Dropping it ends the transaction.
+/// A tenant's rows as of one moment, the same for all that a request reads. Dropping it lets the request read on.
 pub(crate) struct Snapshot {
-    tx: Transaction<'static, Postgres>,
+    turn: Turn,
     pub(crate) tenant: TenantId,
     /// How far the read model was.
     pub(crate) cursor: Cursor,
 }
 
 impl Snapshot {
-    /// The present moment of `consumer`'s read model for whoever asks; with `wait_for`, a moment when the model had at
-    /// least that.
+    /// The request's moment of `consumer`'s read model; with `wait_for`, a moment when the model had at least that.
     ///
     /// # Errors
     /// `cursor_invalid`, `not_yet_visible`, `internal`.
@@ -57,8 +57,13 @@ impl Snapshot {
         consumer: &'static str,
         wait_for: Option<scalar::Cursor>,
     ) -> async_graphql::Result<Self> {
-        let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
-        Self::of(reading, viewer.tenant, consumer, wait_for.map(|cursor| cursor.0)).await
+        let (reading, tenant) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?.tenant);
+        let wait_for = wait_for.map(|cursor| cursor.0);
+        match ctx.data_opt::<Reader>() {
+            Some(reader) => Self::with(reading, reader, tenant, consumer, wait_for).await,
+            // What begins a subscription is not executed, only its frames are.
+            None => Self::of(reading, tenant, consumer, wait_for).await,
+        }
     }
 
     /// As [`Snapshot::open`], outside of a request.
@@ -68,12 +73,22 @@ impl Snapshot {
         consumer: &'static str,
         wait_for: Option<Cursor>,
     ) -> async_graphql::Result<Self> {
+        Self::with(reading, &Reader::new(reading.log.clone(), tenant), tenant, consumer, wait_for).await
+    }
+
+    async fn with(
+        reading: &Reading,
+        reader: &Reader,
+        tenant: TenantId,
+        consumer: &'static str,
+        wait_for: Option<Cursor>,
+    ) -> async_graphql::Result<Self> {
         let partition = reading.log.partition_of(tenant);
         if wait_for.is_some_and(|cursor| cursor.partition != partition) {
             return Err(cursor_invalid());
         }
         let wanted = wait_for.map_or(0, |cursor| cursor.position);
-        Self::reached(reading, tenant, consumer, wanted).await.map_err(|behind| match behind {
+        Self::of_reader(reading, reader, tenant, consumer, wanted).await.map_err(|behind| match behind {
             Behind::NotYet(reached) => not_yet_visible(reached),
             Behind::Log(error) => of_log(error),
         })
@@ -89,17 +104,28 @@ impl Snapshot {
         consumer: &'static str,
         wanted: i64,
     ) -> Result<Self, Behind> {
+        Self::of_reader(reading, &Reader::new(reading.log.clone(), tenant), tenant, consumer, wanted).await
+    }
+
+    async fn of_reader(
+        reading: &Reading,
+        reader: &Reader,
+        tenant: TenantId,
+        consumer: &'static str,
+        wanted: i64,
+    ) -> Result<Self, Behind> {
         let partition = reading.log.partition_of(tenant);
         let deadline = Instant::now() + reading.wait;
         let mut told = false;
+        let mut turn = reader.turn().await?;
         loop {
-            let mut tx = projections::read(&reading.log, tenant).await?;
-            let position = consumer::tenant_position(&mut tx, consumer, partition, tenant).await?;
+            let position = consumer::tenant_position(turn.conn(), consumer, partition, tenant).await?;
             if position >= wanted {
-                return Ok(Self { tx, tenant, cursor: Cursor { partition, position } });
+                return Ok(Self { turn, tenant, cursor: Cursor { partition, position } });
             }
             // Given back before waiting: the wait may be long and connections are few.
-            tx.rollback().await?;
+            drop(turn);
+            reader.rest();
             let left = deadline.saturating_duration_since(Instant::now());
             let waited = match reading.progress.wait(consumer, partition, wanted, left).await {
                 // What was told and what is there differ only while the model is being rebuilt: no hurry then.
@@ -114,13 +140,30 @@ impl Snapshot {
             if let Err(position) = waited {
                 return Err(Behind::NotYet(Cursor { partition, position }));
             }
+            turn = reader.turn_of_now().await?;
         }
     }
 
     /// What queries run on.
     pub(crate) fn conn(&mut self) -> &mut PgConnection {
-        &mut self.tx
+        self.turn.conn()
     }
+}
+
+/// Waits until `consumer`'s read model has what the client wants to see, if it wants to: what the request reads from then
+/// on has it.
+///
+/// # Errors
+/// As [`Snapshot::open`].
+pub(crate) async fn visible(
+    ctx: &Context<'_>,
+    consumer: &'static str,
+    wait_for: Option<scalar::Cursor>,
+) -> async_graphql::Result<()> {
+    if wait_for.is_some() {
+        Snapshot::open(ctx, consumer, wait_for).await?;
+    }
+    Ok(())
 }
 
 /// A position that a client goes on from: a cursor of its tenant's partition. One from ahead of the log is of another log

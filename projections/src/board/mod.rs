@@ -11,10 +11,10 @@ mod read;
 mod row;
 
 pub use at::{BoardAt, as_of};
-pub use list::{CardFilter, CardOrder, CardPage, CardPlace, count, list};
+pub use list::{CardFilter, CardOrder, CardPlace, CardsOf, count, list};
 pub use read::{
-    card, cards, cards_by_id, cards_changed, occupied_lanes, project, projects, projects_by_id, providers,
-    providers_by_id, tenant, workspaces, workspaces_by_id,
+    card, cards, cards_by_id, cards_changed, count_projects, occupied_lanes, project, projects, projects_by_id,
+    providers, providers_by_id, tenant, workspaces, workspaces_by_id,
 };
 pub use row::{CardRow, LastRun, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
 

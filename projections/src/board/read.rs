@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::row::{CardRow, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
+use crate::page::{Lists, Page};
 
 type Answer<T> = Result<T, sqlx::Error>;
 
@@ -102,27 +103,37 @@ pub async fn projects_by_id(conn: &mut PgConnection, tenant: TenantId, ids: &[Pr
         .await
 }
 
-/// At most `limit` projects after `after`, the oldest first; of one workspace when it is named.
+const PROJECTS: Lists = Lists {
+    table: "projects",
+    whose: &["asked.owner IS NULL", "workspace = asked.owner"],
+    by: "project",
+    falling: false,
+};
+
+/// A part of each of these workspaces' projects, the oldest first; of all the tenant's where no workspace is named.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn projects(
     conn: &mut PgConnection,
     tenant: TenantId,
-    workspace: Option<WorkspaceId>,
-    after: Option<ProjectId>,
-    limit: i64,
-) -> Answer<Vec<ProjectRow>> {
-    sqlx::query_as(
-        "SELECT * FROM projects WHERE tenant = $1 AND ($2::uuid IS NULL OR workspace = $2) \
-         AND ($3::uuid IS NULL OR project > $3) ORDER BY project LIMIT $4",
-    )
-    .bind(tenant.uuid())
-    .bind(workspace.map(domain::Id::uuid))
-    .bind(after.map(domain::Id::uuid))
-    .bind(limit)
-    .fetch_all(conn)
-    .await
+    asked: &[(Option<WorkspaceId>, Page<ProjectId>)],
+) -> Answer<Vec<Vec<ProjectRow>>> {
+    let asked: Vec<_> = asked.iter().map(|(of, page)| ((of.map(domain::Id::uuid), None), *page)).collect();
+    PROJECTS.pages(conn, tenant.uuid(), &asked).await
+}
+
+/// How many projects each of these workspaces has; the tenant where no workspace is named.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn count_projects(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    asked: &[Option<WorkspaceId>],
+) -> Answer<Vec<i64>> {
+    let asked: Vec<_> = asked.iter().map(|of| (of.map(domain::Id::uuid), None)).collect();
+    PROJECTS.counts(conn, tenant.uuid(), &asked).await
 }
 
 /// The cards on the project's board, in the order of their places in their lanes.

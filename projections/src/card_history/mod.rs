@@ -10,7 +10,7 @@ mod read;
 mod row;
 mod summary;
 
-pub use read::{Page, exists, history, positions};
+pub use read::{exists, histories, history, lengths, positions};
 pub use row::HistoryRow;
 pub use summary::with;
 

@@ -5,21 +5,11 @@ use domain::id::CardId;
 use sqlx::PgConnection;
 
 use super::row::HistoryRow;
+use crate::page::{Lists, Page};
 
-/// Which part of a history: at most `limit` rows, from its beginning or from its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Page {
-    /// Only what happened after this position.
-    pub after: Option<i64>,
-    /// Only what happened before this position.
-    pub before: Option<i64>,
-    /// Whether the last rows of that range are wanted, not the first.
-    pub last: bool,
-    /// How many.
-    pub limit: i64,
-}
+const LISTS: Lists = Lists { table: "card_history", whose: &["card = asked.owner"], by: "position", falling: false };
 
-/// A part of the card's history, always in the order in which things happened.
+/// A part of the card's history, always in the order in which things happened; places are positions.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -27,27 +17,31 @@ pub async fn history(
     conn: &mut PgConnection,
     tenant: TenantId,
     card: CardId,
-    page: Page,
+    page: Page<i64>,
 ) -> Result<Vec<HistoryRow>, sqlx::Error> {
-    let select = if page.last {
-        "SELECT * FROM card_history WHERE tenant = $1 AND card = $2 AND position > $3 AND position < $4 \
-         ORDER BY position DESC LIMIT $5"
-    } else {
-        "SELECT * FROM card_history WHERE tenant = $1 AND card = $2 AND position > $3 AND position < $4 \
-         ORDER BY position LIMIT $5"
-    };
-    let mut rows: Vec<HistoryRow> = sqlx::query_as(select)
-        .bind(tenant.uuid())
-        .bind(card.uuid())
-        .bind(page.after.unwrap_or(0))
-        .bind(page.before.unwrap_or(i64::MAX))
-        .bind(page.limit)
-        .fetch_all(conn)
-        .await?;
-    if page.last {
-        rows.reverse();
-    }
-    Ok(rows)
+    Ok(histories(conn, tenant, &[(card, page)]).await?.pop().unwrap_or_default())
+}
+
+/// As [`history`], of several cards.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn histories(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    asked: &[(CardId, Page<i64>)],
+) -> Result<Vec<Vec<HistoryRow>>, sqlx::Error> {
+    let asked: Vec<_> = asked.iter().map(|(card, page)| ((Some(card.uuid()), None), *page)).collect();
+    LISTS.pages(conn, tenant.uuid(), &asked).await
+}
+
+/// How long the histories of these cards are.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn lengths(conn: &mut PgConnection, tenant: TenantId, cards: &[CardId]) -> Result<Vec<i64>, sqlx::Error> {
+    let asked: Vec<_> = cards.iter().map(|card| (Some(card.uuid()), None)).collect();
+    LISTS.counts(conn, tenant.uuid(), &asked).await
 }
 
 /// The positions of the events that concern the card, after one and up to another, in order, at most `limit`.

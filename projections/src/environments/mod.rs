@@ -7,7 +7,7 @@ mod apply;
 mod read;
 mod row;
 
-pub use read::{changed, environment, environments, environments_by_id};
+pub use read::{changed, counts, environment, environments, environments_by_id};
 pub use row::EnvironmentRow;
 
 use domain::Decider as _;

@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::row::EnvironmentRow;
+use crate::page::{Lists, Page};
 
 type Answer<T> = Result<T, sqlx::Error>;
 
@@ -41,27 +42,29 @@ pub async fn environments_by_id(
         .await
 }
 
-/// At most `limit` environments of the project before `before`, the newest first.
+const LISTS: Lists =
+    Lists { table: "environments", whose: &["project = asked.owner"], by: "environment", falling: true };
+
+/// A part of each of these projects' environments, the newest first.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn environments(
     conn: &mut PgConnection,
     tenant: TenantId,
-    project: ProjectId,
-    before: Option<EnvironmentId>,
-    limit: i64,
-) -> Answer<Vec<EnvironmentRow>> {
-    sqlx::query_as(
-        "SELECT * FROM environments WHERE tenant = $1 AND project = $2 \
-         AND ($3::uuid IS NULL OR environment < $3) ORDER BY environment DESC LIMIT $4",
-    )
-    .bind(tenant.uuid())
-    .bind(project.uuid())
-    .bind(before.map(domain::Id::uuid))
-    .bind(limit)
-    .fetch_all(conn)
-    .await
+    asked: &[(ProjectId, Page<EnvironmentId>)],
+) -> Answer<Vec<Vec<EnvironmentRow>>> {
+    let asked: Vec<_> = asked.iter().map(|(project, page)| ((Some(project.uuid()), None), *page)).collect();
+    LISTS.pages(conn, tenant.uuid(), &asked).await
+}
+
+/// How many environments each of these projects has and had.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn counts(conn: &mut PgConnection, tenant: TenantId, projects: &[ProjectId]) -> Answer<Vec<i64>> {
+    let asked: Vec<_> = projects.iter().map(|project| (Some(project.uuid()), None)).collect();
+    LISTS.counts(conn, tenant.uuid(), &asked).await
 }
 
 /// At most `limit` environments of the project that changed after `position`, in that order; without those that are over

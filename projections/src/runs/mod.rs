@@ -8,7 +8,7 @@ mod apply;
 mod read;
 mod row;
 
-pub use read::{active_runs, run, runs, runs_by_id, steps, steps_by_run};
+pub use read::{RunsOf, active_runs, counts, run, runs, runs_by_id, steps, steps_by_run};
 pub use row::{RunRow, StepRow};
 
 use domain::Decider as _;

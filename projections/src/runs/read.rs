@@ -6,6 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::row::{RunRow, StepRow};
+use crate::page::{Lists, Page, Whose};
 
 type Answer<T> = Result<T, sqlx::Error>;
 
@@ -33,29 +34,48 @@ pub async fn runs_by_id(conn: &mut PgConnection, tenant: TenantId, ids: &[RunId]
         .await
 }
 
-/// At most `limit` runs of the project before `before`, the newest first; of one card when it is named.
+/// Whose runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RunsOf {
+    /// The project's.
+    pub project: ProjectId,
+    /// Only those of this card.
+    pub card: Option<CardId>,
+}
+
+const LISTS: Lists = Lists {
+    table: "runs",
+    whose: &["asked.part IS NULL AND project = asked.owner", "card = asked.part AND project = asked.owner"],
+    by: "run",
+    falling: true,
+};
+
+impl RunsOf {
+    fn whose(self) -> Whose {
+        (Some(self.project.uuid()), self.card.map(domain::Id::uuid))
+    }
+}
+
+/// A part of each of these lists, the newest first.
 ///
 /// # Errors
 /// When the database does not answer.
 pub async fn runs(
     conn: &mut PgConnection,
     tenant: TenantId,
-    project: ProjectId,
-    card: Option<CardId>,
-    before: Option<RunId>,
-    limit: i64,
-) -> Answer<Vec<RunRow>> {
-    sqlx::query_as(
-        "SELECT * FROM runs WHERE tenant = $1 AND project = $2 AND ($3::uuid IS NULL OR card = $3) \
-         AND ($4::uuid IS NULL OR run < $4) ORDER BY run DESC LIMIT $5",
-    )
-    .bind(tenant.uuid())
-    .bind(project.uuid())
-    .bind(card.map(domain::Id::uuid))
-    .bind(before.map(domain::Id::uuid))
-    .bind(limit)
-    .fetch_all(conn)
-    .await
+    asked: &[(RunsOf, Page<RunId>)],
+) -> Answer<Vec<Vec<RunRow>>> {
+    let asked: Vec<_> = asked.iter().map(|(of, page)| (of.whose(), *page)).collect();
+    LISTS.pages(conn, tenant.uuid(), &asked).await
+}
+
+/// How long each of these lists is.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn counts(conn: &mut PgConnection, tenant: TenantId, asked: &[RunsOf]) -> Answer<Vec<i64>> {
+    let asked: Vec<_> = asked.iter().map(|of| of.whose()).collect();
+    LISTS.counts(conn, tenant.uuid(), &asked).await
 }
 
 /// The steps of a run that were recorded after `position`, in the order in which they were.

@@ -8,7 +8,7 @@ mod apply;
 mod read;
 mod row;
 
-pub use read::usage;
+pub use read::{usage, usage_in};
 pub use row::UsageRow;
 
 use domain::Decider as _;

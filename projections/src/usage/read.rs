@@ -18,14 +18,29 @@ pub async fn usage(
     to: Date,
     project: Option<ProjectId>,
 ) -> Result<Vec<UsageRow>, sqlx::Error> {
+    let one = project.map(|project| [project]);
+    usage_in(conn, tenant, from, to, one.as_ref().map(<[ProjectId; 1]>::as_slice)).await
+}
+
+/// As [`usage`], only in these projects when some are named.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn usage_in(
+    conn: &mut PgConnection,
+    tenant: TenantId,
+    from: Date,
+    to: Date,
+    projects: Option<&[ProjectId]>,
+) -> Result<Vec<UsageRow>, sqlx::Error> {
     sqlx::query_as(
         "SELECT * FROM usage WHERE tenant = $1 AND day BETWEEN $2 AND $3 \
-         AND ($4::uuid IS NULL OR project = $4) ORDER BY day, project, provider, model",
+         AND ($4::uuid[] IS NULL OR project = ANY ($4)) ORDER BY day, project, provider, model",
     )
     .bind(tenant.uuid())
     .bind(from)
     .bind(to)
-    .bind(project.map(domain::Id::uuid))
+    .bind(projects.map(|ids| ids.iter().map(|id| id.uuid()).collect::<Vec<_>>()))
     .fetch_all(conn)
     .await
 }

@@ -4,8 +4,7 @@
 use domain::card::CardCommand;
 use domain::run::{FailureKind, RunCommand};
 use domain::{ProviderId, TenantId};
-use projections::card_history::Page;
-use projections::{board, card_history, environments, runs, usage};
+use projections::{Page, board, card_history, environments, runs, usage};
 use time::macros::date;
 
 use crate::support::{World, lane, model_call, reason, text};
@@ -58,7 +57,7 @@ async fn a_run_shows_in_every_model() {
     assert_eq!(steps.iter().map(|step| (step.attempt, step.number)).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
     assert_eq!(steps[0].detail, "ok\n\\u0000 stays as it is");
 
-    let found = environments::environments(&mut tx, tenant, project, None, 9).await.unwrap();
+    let found = environments::environments(&mut tx, tenant, &[(project, first(9))]).await.unwrap().remove(0);
     let attempts: Vec<_> = found.iter().map(|row| (row.run, row.attempt, row.state.as_str())).collect();
     assert_eq!(attempts, [(run.uuid(), 2, "requested"), (run.uuid(), 1, "requested")]);
     assert_eq!(row.environment, Some(found[0].environment));
@@ -177,6 +176,10 @@ async fn the_board_as_of_a_position_is_what_was_shown_then() {
     assert_ne!(shown[0].2, shown[3].2);
 }
 
+fn first<P>(limit: i64) -> Page<P> {
+    Page { after: None, before: None, last: false, limit }
+}
+
 /// Row-level security refuses even where a query would name the wrong tenant.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_tenants_rows_do_not_exist() {
@@ -184,19 +187,23 @@ async fn another_tenants_rows_do_not_exist() {
     let other = world.tenant().await;
     let following = world.follow();
     following.caught_up(&world).await;
+    let of = runs::RunsOf { project, card: None };
     for named in [tenant, other] {
         let mut tx = projections::read(&world.log, other).await.unwrap();
         assert_eq!(board::tenant(&mut tx, named).await.unwrap().is_some(), named == other);
         assert_eq!(board::workspaces(&mut tx, named).await.unwrap(), []);
         assert_eq!(board::providers(&mut tx, named).await.unwrap(), []);
-        assert_eq!(board::projects(&mut tx, named, None, None, 10).await.unwrap(), []);
+        assert_eq!(board::projects(&mut tx, named, &[(None, first(10))]).await.unwrap(), [[]]);
+        assert_eq!(board::count_projects(&mut tx, named, &[None]).await.unwrap(), [0]);
         assert_eq!(board::project(&mut tx, named, project).await.unwrap(), None);
         assert_eq!(board::cards(&mut tx, named, project).await.unwrap(), []);
         assert_eq!(board::cards_changed(&mut tx, named, project, 0).await.unwrap(), []);
         assert_eq!(board::card(&mut tx, named, card).await.unwrap(), None);
         assert_eq!(board::occupied_lanes(&mut tx, named, project).await.unwrap(), [].into());
         assert_eq!(runs::run(&mut tx, named, run).await.unwrap(), None);
-        assert_eq!(runs::runs(&mut tx, named, project, None, None, 10).await.unwrap(), []);
+        assert_eq!(runs::runs(&mut tx, named, &[(of, first(10))]).await.unwrap(), [[]]);
+        assert_eq!(runs::counts(&mut tx, named, &[of]).await.unwrap(), [0]);
+        assert_eq!(environments::environments(&mut tx, named, &[(project, first(10))]).await.unwrap(), [[]]);
         assert_eq!(runs::steps(&mut tx, named, run, 0).await.unwrap(), []);
         assert_eq!(runs::active_runs(&mut tx, named, project).await.unwrap(), 0);
         assert!(!card_history::exists(&mut tx, named, card).await.unwrap());

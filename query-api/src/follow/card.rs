@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_graphql::Result;
 use domain::{CardId, ProjectId, TenantId};
+use projections::Page;
 use projections::board;
-use projections::card_history::{self, Page};
+use projections::card_history;
 use uuid::Uuid;
 
 use super::thing::{Followed, Range, Read};

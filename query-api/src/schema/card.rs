@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use async_graphql::connection::Connection;
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use domain::id::{CardKind, ProviderKind, RunKind};
 use domain::{CardId, ProjectId, RunId};
 use projections::board::{self, CardRow};
+use projections::runs::RunsOf;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 
-use super::history::{self, HistoryEntry};
-use super::page::{self, Wanted};
+use super::history::HistoryOf;
+use super::page::{self, Connection, Wanted};
 use super::project::Project;
-use super::run::{self, Run};
+use super::run::Run;
 use crate::loader::{all_named, named};
 use crate::personal;
 use crate::scalar::{id, int};
@@ -154,20 +154,22 @@ impl Card {
     }
 
     /// Its runs, the newest first.
-    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    #[graphql(complexity = "page::cost_among(first, last, child_complexity)")]
     async fn runs(
         &self,
         ctx: &Context<'_>,
-        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
-    ) -> Result<Connection<String, Run>> {
-        let page = run::Page::new(first, after)?;
-        let (project, card) = (ProjectId::from_uuid(self.0.project), CardId::from_uuid(self.0.card));
-        page.of_card(ctx, project, card).await
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
+    ) -> Result<Connection<RunsOf>> {
+        let (project, card) = (ProjectId::from_uuid(self.0.project), Some(CardId::from_uuid(self.0.card)));
+        Connection::of(ctx, RunsOf { project, card }, Wanted { first, after, last, before }).await
     }
 
     /// What happened to it, its runs and their environments, in order.
-    #[graphql(complexity = "page::cost(first, last, child_complexity)")]
+    #[graphql(complexity = "page::cost_among(first, last, child_complexity)")]
     async fn history(
         &self,
         ctx: &Context<'_>,
@@ -176,9 +178,9 @@ impl Card {
         #[graphql(desc = "Only what stands after this edge's cursor.")] after: Option<String>,
         #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
         #[graphql(desc = "Only what stands before this edge's cursor.")] before: Option<String>,
-    ) -> Result<Connection<String, HistoryEntry>> {
-        let wanted = Wanted { first, after, last, before };
-        history::of_card(ctx, CardId::from_uuid(self.0.card), wanted).await
+    ) -> Result<Connection<HistoryOf>> {
+        let list = HistoryOf::new(ctx, CardId::from_uuid(self.0.card))?;
+        Connection::of(ctx, list, Wanted { first, after, last, before }).await
     }
 
     /// Whether it is off the board.

@@ -3,24 +3,24 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use async_graphql::connection::{Connection, Edge};
-use async_graphql::{Context, Enum, ID, InputObject, Result, SimpleObject};
-use domain::CardId;
+use async_graphql::{Enum, InputObject, Result};
 use domain::value::LaneKey;
-use projections::board::{self, CardPage, CardPlace, CardRow};
+use domain::{CardId, ProjectId, TenantId};
+use projections::Page;
+use projections::board::{self, CardPlace, CardRow, CardsOf, ProjectRow};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::card::Card;
-use super::page::Wanted;
-use crate::error::{OrInternal as _, coded, cursor_invalid};
-use crate::scalar::{self, int, named};
-use crate::snapshot::Snapshot;
+use crate::error::{coded, cursor_invalid};
+use crate::list::List;
 
 /// Bytes of what is searched for.
 const SEARCHED: usize = 1_000;
 
 /// The order of a list of cards.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[graphql(remote = "board::CardOrder")]
 pub(super) enum CardOrder {
     /// As on the board: lane by lane, each by its cards' ranks.
     #[default]
@@ -46,6 +46,8 @@ pub(super) struct CardFilter {
     blocked: Option<bool>,
     /// Only those with a run that is queued or under way, or only the others.
     running: Option<bool>,
+    /// Only those with an agent assigned, or only the others.
+    assigned: Option<bool>,
     /// Only those that changed after this.
     updated_after: Option<OffsetDateTime>,
 }
@@ -53,7 +55,7 @@ pub(super) struct CardFilter {
 impl Default for CardFilter {
     fn default() -> Self {
         let archived = Some(false);
-        Self { lanes: None, search: None, archived, blocked: None, running: None, updated_after: None }
+        Self { lanes: None, search: None, archived, blocked: None, running: None, assigned: None, updated_after: None }
     }
 }
 
@@ -70,56 +72,53 @@ impl CardFilter {
             archived: self.archived,
             blocked: self.blocked,
             running: self.running,
+            assigned: self.assigned,
             updated_after: self.updated_after,
         })
     }
 }
 
-/// How long a list is.
-#[derive(SimpleObject)]
-pub(super) struct Counted {
-    /// How many there are in all, on every page.
-    total_count: i32,
+/// A list of the cards of a project with these lanes.
+///
+/// # Errors
+/// `filter_invalid`.
+pub(super) fn cards_of(project: &ProjectRow, filter: Option<CardFilter>, order: CardOrder) -> Result<CardsOf> {
+    Ok(CardsOf {
+        project: ProjectId::from_uuid(project.project),
+        lanes: project.lanes.iter().map(|lane| lane.key.clone()).collect(),
+        filter: filter.unwrap_or_default().read()?,
+        order: order.into(),
+    })
 }
 
-/// A part of the project's cards.
-pub(super) async fn cards(
-    ctx: &Context<'_>,
-    project: &ID,
-    filter: CardFilter,
-    order: CardOrder,
-    wanted: Wanted,
-    wait_for: Option<scalar::Cursor>,
-) -> Result<Connection<String, Card, Counted>> {
-    let (size, last) = wanted.size()?;
-    let filter = filter.read()?;
-    let place = |cursor: &Option<String>| cursor.as_ref().map(|text| order.place(text)).transpose();
-    let (after, before) = (place(&wanted.after)?, place(&wanted.before)?);
-    let nothing = |behind| Connection::with_additional_fields(behind, false, Counted { total_count: 0 });
-    let Some(project) = named(project) else { return Ok(nothing(after.is_some())) };
-    let mut snapshot = Snapshot::open(ctx, board::NAME, wait_for).await?;
-    let tenant = snapshot.tenant;
-    let Some(row) = board::project(snapshot.conn(), tenant, project).await.or_internal()? else {
-        return Ok(nothing(after.is_some()));
-    };
-    // Of the same moment as the page.
-    let counted = ctx.look_ahead().field("totalCount").exists();
-    let total = if counted { board::count(snapshot.conn(), tenant, project, &filter).await.or_internal()? } else { 0 };
-    let page = CardPage { order: order.into(), after, before, last, limit: size + 1 };
-    let mut rows = board::list(snapshot.conn(), tenant, project, &row.lanes, &filter, &page).await.or_internal()?;
-    let (back, on) = wanted.cut(&mut rows, size);
-    let mut connection = Connection::with_additional_fields(back, on, Counted { total_count: int(total) });
-    connection.edges.extend(rows.into_iter().map(|row| Edge::new(order.cursor(&row), Card(Arc::new(row)))));
-    Ok(connection)
-}
+impl List for CardsOf {
+    type Place = CardPlace;
+    type Row = Arc<CardRow>;
+    type Node = Card;
 
-impl From<CardOrder> for board::CardOrder {
-    fn from(order: CardOrder) -> Self {
-        match order {
-            CardOrder::Board => Self::Board,
-            CardOrder::Created => Self::Created,
-            CardOrder::Updated => Self::Updated,
-        }
+    fn place(&self, cursor: &str) -> Result<CardPlace> {
+        CardOrder::from(self.order).place(cursor)
+    }
+
+    fn cursor(&self, row: &Arc<CardRow>) -> String {
+        CardOrder::from(self.order).cursor(row)
+    }
+
+    fn node(row: Arc<CardRow>) -> Card {
+        Card(row)
+    }
+
+    async fn pages(
+        conn: &mut PgConnection,
+        tenant: TenantId,
+        asked: &[(Self, Page<CardPlace>)],
+    ) -> sqlx::Result<Vec<Vec<Arc<CardRow>>>> {
+        let pages = board::list(conn, tenant, asked).await?;
+        Ok(pages.into_iter().map(|page| page.into_iter().map(Arc::new).collect()).collect())
+    }
+
+    async fn counts(conn: &mut PgConnection, tenant: TenantId, asked: &[Self]) -> sqlx::Result<Vec<i64>> {
+        board::count(conn, tenant, asked).await
     }
 }
 

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, Object, Result};
 use domain::id::EnvironmentKind;
-use domain::{ProjectId, RunId};
-use projections::environments::EnvironmentRow;
+use domain::{EnvironmentId, ProjectId, RunId, TenantId};
+use projections::Page;
+use projections::environments::{self, EnvironmentRow};
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use super::project::Project;
 use super::run::Run;
+use crate::error::cursor_invalid;
+use crate::list::List;
 use crate::loader::named;
 use crate::scalar::{id, int};
 
@@ -119,5 +123,42 @@ impl Environment {
     /// The version of its stream.
     async fn version(&self) -> i32 {
         int(self.0.version)
+    }
+}
+
+/// The environments of a project, the newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct EnvironmentsOf(pub(super) ProjectId);
+
+impl List for EnvironmentsOf {
+    type Place = EnvironmentId;
+    type Row = Arc<EnvironmentRow>;
+    type Node = Environment;
+
+    fn place(&self, cursor: &str) -> Result<EnvironmentId> {
+        cursor.parse().map_err(|_| cursor_invalid())
+    }
+
+    fn cursor(&self, row: &Arc<EnvironmentRow>) -> String {
+        EnvironmentId::from_uuid(row.environment).to_string()
+    }
+
+    fn node(row: Arc<EnvironmentRow>) -> Environment {
+        Environment(row)
+    }
+
+    async fn pages(
+        conn: &mut PgConnection,
+        tenant: TenantId,
+        asked: &[(Self, Page<EnvironmentId>)],
+    ) -> sqlx::Result<Vec<Vec<Arc<EnvironmentRow>>>> {
+        let asked: Vec<_> = asked.iter().map(|(of, page)| (of.0, *page)).collect();
+        let pages = environments::environments(conn, tenant, &asked).await?;
+        Ok(pages.into_iter().map(|page| page.into_iter().map(Arc::new).collect()).collect())
+    }
+
+    async fn counts(conn: &mut PgConnection, tenant: TenantId, asked: &[Self]) -> sqlx::Result<Vec<i64>> {
+        let projects: Vec<_> = asked.iter().map(|of| of.0).collect();
+        environments::counts(conn, tenant, &projects).await
     }
 }

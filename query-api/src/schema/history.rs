@@ -1,20 +1,20 @@
 //! What happened to a card.
 
-use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, ID, Object, Result};
 use domain::id::{EventKind, RunKind};
-use domain::{CardId, PersonalText, RunId, SubjectId};
-use projections::card_history::{self, HistoryRow, Page};
+use domain::{CardId, PersonalText, RunId, SubjectId, TenantId};
+use projections::Page;
+use projections::card_history::{self, HistoryRow};
 use schemas::Cursor;
+use sqlx::PgConnection;
 use time::OffsetDateTime;
 
-use super::page::Wanted;
 use super::run::Run;
-use crate::error::{OrInternal as _, cursor_invalid};
-use crate::loader::{HistoryOf, named};
+use crate::error::cursor_invalid;
+use crate::list::List;
+use crate::loader::named;
 use crate::personal::{self, ERASED};
 use crate::scalar::id;
-use crate::snapshot::Snapshot;
 use crate::state::Reading;
 use crate::viewer::Viewer;
 
@@ -99,54 +99,50 @@ impl HistoryEntry {
     }
 }
 
-/// A part of the card's history; `None` when there is no such card.
-pub(super) async fn history(
-    snapshot: &mut Snapshot,
+/// The history of a card, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct HistoryOf {
     card: CardId,
-    wanted: Wanted,
-) -> Result<Option<Connection<String, HistoryEntry>>> {
-    let (tenant, partition) = (snapshot.tenant, snapshot.cursor.partition);
-    let (size, last) = wanted.size()?;
-    let (after, before) = (position(partition, wanted.after.as_ref())?, position(partition, wanted.before.as_ref())?);
-    let asked = Page { after, before, last, limit: size + 1 };
-    let rows = card_history::history(snapshot.conn(), tenant, card, asked).await.or_internal()?;
-    if rows.is_empty() && !card_history::exists(snapshot.conn(), tenant, card).await.or_internal()? {
-        return Ok(None);
-    }
-    Ok(Some(connection(&wanted, rows, size, partition)))
-}
-
-/// A part of the card's history, read together with those of other cards; nothing when the history is not so far as the
-/// card.
-pub(super) async fn of_card(
-    ctx: &Context<'_>,
-    card: CardId,
-    wanted: Wanted,
-) -> Result<Connection<String, HistoryEntry>> {
-    let partition = ctx.data::<Reading>()?.log.partition_of(ctx.data::<Viewer>()?.tenant);
-    let (size, last) = wanted.size()?;
-    let (after, before) = (position(partition, wanted.after.as_ref())?, position(partition, wanted.before.as_ref())?);
-    let rows = named(ctx, HistoryOf { card, after, before, last, limit: size + 1 }).await?;
-    Ok(connection(&wanted, rows.unwrap_or_default(), size, partition))
-}
-
-fn connection(
-    wanted: &Wanted,
-    mut rows: Vec<HistoryRow>,
-    size: i64,
+    /// Where the tenant lives.
     partition: i32,
-) -> Connection<String, HistoryEntry> {
-    let (back, on) = wanted.cut(&mut rows, size);
-    let mut connection = Connection::new(back, on);
-    connection.edges.extend(rows.into_iter().map(|row| {
-        let cursor = Cursor { partition, position: row.position };
-        Edge::new(cursor.to_string(), HistoryEntry(row))
-    }));
-    connection
 }
 
-fn position(partition: i32, cursor: Option<&String>) -> Result<Option<i64>> {
-    let Some(cursor) = cursor else { return Ok(None) };
-    let cursor: Cursor = cursor.parse().map_err(|_| cursor_invalid())?;
-    if cursor.partition == partition { Ok(Some(cursor.position)) } else { Err(cursor_invalid()) }
+impl HistoryOf {
+    pub(super) fn new(ctx: &Context<'_>, card: CardId) -> Result<Self> {
+        let partition = ctx.data::<Reading>()?.log.partition_of(ctx.data::<Viewer>()?.tenant);
+        Ok(Self { card, partition })
+    }
+}
+
+impl List for HistoryOf {
+    type Place = i64;
+    type Row = HistoryRow;
+    type Node = HistoryEntry;
+
+    fn place(&self, cursor: &str) -> Result<i64> {
+        let cursor: Cursor = cursor.parse().map_err(|_| cursor_invalid())?;
+        if cursor.partition == self.partition { Ok(cursor.position) } else { Err(cursor_invalid()) }
+    }
+
+    fn cursor(&self, row: &HistoryRow) -> String {
+        Cursor { partition: self.partition, position: row.position }.to_string()
+    }
+
+    fn node(row: HistoryRow) -> HistoryEntry {
+        HistoryEntry(row)
+    }
+
+    async fn pages(
+        conn: &mut PgConnection,
+        tenant: TenantId,
+        asked: &[(Self, Page<i64>)],
+    ) -> sqlx::Result<Vec<Vec<HistoryRow>>> {
+        let asked: Vec<_> = asked.iter().map(|(of, page)| (of.card, *page)).collect();
+        card_history::histories(conn, tenant, &asked).await
+    }
+
+    async fn counts(conn: &mut PgConnection, tenant: TenantId, asked: &[Self]) -> sqlx::Result<Vec<i64>> {
+        let cards: Vec<_> = asked.iter().map(|of| of.card).collect();
+        card_history::lengths(conn, tenant, &cards).await
+    }
 }

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, ID, Object, Result, SimpleObject};
 use outbox::consumer;
 use schemas::Recorded;
 use time::OffsetDateTime;
 
-use super::page;
+use super::page::{self, ForwardConnection};
 use crate::error::{OrInternal as _, coded};
 use crate::events::unknown_types;
 use crate::follow::LogPage;
@@ -112,17 +111,17 @@ pub(super) async fn page(
     ctx: &Context<'_>,
     first: Option<i32>,
     after: Option<Cursor>,
-) -> Result<Connection<String, LoggedEvent>> {
+) -> Result<ForwardConnection<LoggedEvent>> {
     let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
     let size = page::size(first)?;
     let after = since(reading, viewer.tenant, after).await?;
     let mut events = reading.log.read_tenant(viewer.tenant, after.unwrap_or(0), size + 1).await.or_internal()?;
-    let mut connection = Connection::new(after.is_some(), page::cut(&mut events, size));
-    connection.edges.extend(events.into_iter().map(|event| {
+    let more = page::cut(&mut events, size);
+    let entries = events.into_iter().map(|event| {
         let cursor = schemas::Cursor { partition: event.partition, position: event.position };
-        Edge::new(cursor.to_string(), LoggedEvent(event))
-    }));
-    Ok(connection)
+        (cursor.to_string(), LoggedEvent(event))
+    });
+    Ok(ForwardConnection::new(entries, after.is_some(), more))
 }
 
 /// How far a read model follows the log, for the tenant who asks.

@@ -30,6 +30,7 @@ use subscription::Subscription;
 pub(crate) use usage::Days;
 
 use crate::guard::{self, Guard};
+use crate::loader::Together;
 use crate::state::{Reading, Settings};
 
 /// The schema, ready to be asked.
@@ -38,6 +39,7 @@ pub(crate) type ApiSchema = Schema<Query, EmptyMutation, Subscription>;
 fn builder() -> SchemaBuilder<Query, EmptyMutation, Subscription> {
     Schema::build(Query, EmptyMutation, Subscription)
         .extension(Guard)
+        .extension(Together)
         .limit_recursive_depth(guard::MAX_DEPTH)
         .limit_directives(guard::DIRECTIVES)
         .disable_suggestions()

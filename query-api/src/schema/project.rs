@@ -5,11 +5,21 @@ use std::sync::Arc;
 use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
 use domain::id::ProjectKind;
 use domain::project::{ExecutionPolicy, LaneRole as Meaning};
-use domain::{ProviderId, WorkspaceId};
-use projections::board::ProjectRow;
-use time::OffsetDateTime;
+use domain::{ProjectId, ProviderId, TenantId, WorkspaceId};
+use projections::Page;
+use projections::board::{self, CardsOf, ProjectRow};
+use projections::runs::RunsOf;
+use sqlx::PgConnection;
+use time::{Date, OffsetDateTime};
 
+use super::cards::{self, CardFilter, CardOrder};
+use super::environment::EnvironmentsOf;
+use super::page::{self, Connection, Wanted};
+use super::run;
 use super::tenant::{Provider, Workspace};
+use super::usage::{Days, Usage};
+use crate::error::cursor_invalid;
+use crate::list::List;
 use crate::loader::named;
 use crate::personal;
 use crate::scalar::{id, int};
@@ -131,6 +141,12 @@ impl Policy {
 /// One repository and its board.
 pub(super) struct Project(pub(super) Arc<ProjectRow>);
 
+impl Project {
+    fn key(&self) -> ProjectId {
+        ProjectId::from_uuid(self.0.project)
+    }
+}
+
 /// One repository and its board.
 #[Object]
 impl Project {
@@ -187,6 +203,65 @@ impl Project {
         self.0.model.as_deref()
     }
 
+    /// Its cards.
+    #[graphql(complexity = "page::cost(first, last, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a connection")]
+    async fn cards(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Which of them; those on the board when null.")] filter: Option<CardFilter>,
+        #[graphql(desc = "In which order.", default)] order_by: CardOrder,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
+    ) -> Result<Connection<CardsOf>> {
+        let list = cards::cards_of(&self.0, filter, order_by)?;
+        Connection::of(ctx, list, Wanted { first, after, last, before }).await
+    }
+
+    /// Its runs, the newest first.
+    #[graphql(complexity = "page::cost_among(first, last, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a connection")]
+    async fn runs(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "Only those of this card, `crd_…`")] card: Option<ID>,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
+    ) -> Result<Connection<RunsOf>> {
+        run::runs(ctx, self.key(), card, Wanted { first, after, last, before }).await
+    }
+
+    /// The environments of its runs, the newest first.
+    #[graphql(complexity = "page::cost_among(first, last, child_complexity)")]
+    async fn environments(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
+    ) -> Result<Connection<EnvironmentsOf>> {
+        Connection::of(ctx, EnvironmentsOf(self.key()), Wanted { first, after, last, before }).await
+    }
+
+    /// What was used in it in a range of days.
+    #[graphql(complexity = "page::READ + child_complexity")]
+    async fn usage(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first day, UTC; 30 days before `to` when null.")] from: Option<Date>,
+        #[graphql(desc = "The last day, UTC, included; today when null.")] to: Option<Date>,
+    ) -> Result<Usage> {
+        Usage::of(ctx, Days::new(from, to)?, Some(self.key())).await
+    }
+
     /// Whether it takes no more work.
     async fn archived(&self) -> bool {
         self.0.archived
@@ -215,5 +290,42 @@ impl Project {
     /// The version, for `If-Match` of a command.
     async fn version(&self) -> i32 {
         int(self.0.version)
+    }
+}
+
+/// The projects of a workspace, or of the tenant, the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ProjectsOf(pub(super) Option<WorkspaceId>);
+
+impl List for ProjectsOf {
+    type Place = ProjectId;
+    type Row = Arc<ProjectRow>;
+    type Node = Project;
+
+    fn place(&self, cursor: &str) -> Result<ProjectId> {
+        cursor.parse().map_err(|_| cursor_invalid())
+    }
+
+    fn cursor(&self, row: &Arc<ProjectRow>) -> String {
+        ProjectId::from_uuid(row.project).to_string()
+    }
+
+    fn node(row: Arc<ProjectRow>) -> Project {
+        Project(row)
+    }
+
+    async fn pages(
+        conn: &mut PgConnection,
+        tenant: TenantId,
+        asked: &[(Self, Page<ProjectId>)],
+    ) -> sqlx::Result<Vec<Vec<Arc<ProjectRow>>>> {
+        let asked: Vec<_> = asked.iter().map(|(of, page)| (of.0, *page)).collect();
+        let pages = board::projects(conn, tenant, &asked).await?;
+        Ok(pages.into_iter().map(|page| page.into_iter().map(Arc::new).collect()).collect())
+    }
+
+    async fn counts(conn: &mut PgConnection, tenant: TenantId, asked: &[Self]) -> sqlx::Result<Vec<i64>> {
+        let workspaces: Vec<_> = asked.iter().map(|of| of.0).collect();
+        board::count_projects(conn, tenant, &workspaces).await
     }
 }

@@ -3,29 +3,31 @@
 use std::sync::Arc;
 
 use access::Role as TokenRole;
-use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, ID, Object, Result};
-use domain::{CardId, EnvironmentId, ProjectId, WorkspaceId};
+use domain::id::{CardKind, EnvironmentKind, ProjectKind, RunKind};
+use projections::board::CardsOf;
+use projections::runs::RunsOf;
 use projections::{board as boards, card_history, environments, runs, usage as usages};
 use time::{Date, OffsetDateTime};
 
 use super::board::{self, Board};
 use super::card::Card;
-use super::cards::{self, CardFilter, CardOrder, Counted};
-use super::environment::Environment;
-use super::history::{self, HistoryEntry};
+use super::cards::{self, CardFilter, CardOrder};
+use super::environment::{Environment, EnvironmentsOf};
+use super::history::HistoryOf;
 use super::log::{self, LoggedEvent, ReadModel};
 use super::node::{self, Node};
-use super::page::{self, READ, Wanted};
-use super::project::Project;
+use super::page::{self, Connection, ForwardConnection, READ, Wanted};
+use super::project::{Project, ProjectsOf};
 use super::replay;
 use super::run::{self, Run};
-use super::tenant::{Me, Provider, Role, Tenant, Workspace};
+use super::tenant::{self, Me, Provider, Role, Tenant, Workspace};
 use super::usage::{Days, Usage};
-use crate::error::{OrInternal as _, cursor_invalid};
+use crate::error::OrInternal as _;
+use crate::loader;
 use crate::replay::Step;
-use crate::scalar::{Cursor, id, named};
-use crate::snapshot::Snapshot;
+use crate::scalar::{Cursor, named};
+use crate::snapshot::{Snapshot, visible};
 use crate::viewer::Viewer;
 
 /// Reads. Ids that are malformed, unknown or another tenant's are all answered with null. Each answer stands on one
@@ -46,8 +48,8 @@ impl Query {
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Me> {
         let viewer = ctx.data::<Viewer>()?;
-        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
-        let tenant = boards::tenant(snapshot.conn(), viewer.tenant).await.or_internal()?;
+        visible(ctx, boards::NAME, wait_for).await?;
+        let tenant = loader::named(ctx, viewer.tenant).await?;
         let role = match viewer.role {
             TokenRole::Owner => Some(Role::Owner),
             TokenRole::Auditor => Some(Role::Auditor),
@@ -83,10 +85,8 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Vec<Workspace>> {
-        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
-        let tenant = snapshot.tenant;
-        let rows = boards::workspaces(snapshot.conn(), tenant).await.or_internal()?;
-        Ok(rows.into_iter().map(|row| Workspace(Arc::new(row))).collect())
+        visible(ctx, boards::NAME, wait_for).await?;
+        tenant::workspaces(ctx).await
     }
 
     /// Every account with a model vendor, the oldest first.
@@ -96,41 +96,30 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Vec<Provider>> {
-        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
-        let tenant = snapshot.tenant;
-        let rows = boards::providers(snapshot.conn(), tenant).await.or_internal()?;
-        Ok(rows.into_iter().map(|row| Provider(Arc::new(row))).collect())
+        visible(ctx, boards::NAME, wait_for).await?;
+        tenant::providers(ctx).await
     }
 
     /// Projects, the oldest first.
-    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    #[graphql(complexity = "page::cost(first, last, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a connection")]
     async fn projects(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Only those of this workspace, `wsp_…`")] workspace: Option<ID>,
-        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
-    ) -> Result<Connection<String, Project>> {
-        let size = page::size(first)?;
-        let after = after.map(|text| text.parse::<ProjectId>().map_err(|_| cursor_invalid())).transpose()?;
-        let mut connection = Connection::new(after.is_some(), false);
-        let workspace = match workspace {
-            None => None,
-            Some(text) => match named::<_>(&text) {
-                Some(workspace) => Some::<WorkspaceId>(workspace),
-                None => return Ok(connection),
-            },
-        };
-        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
-        let tenant = snapshot.tenant;
-        let mut rows = boards::projects(snapshot.conn(), tenant, workspace, after, size + 1).await.or_internal()?;
-        connection.has_next_page = page::cut(&mut rows, size);
-        connection.edges.extend(
-            rows.into_iter()
-                .map(|row| Edge::new(id::<domain::id::ProjectKind>(row.project).to_string(), Project(Arc::new(row)))),
-        );
-        Ok(connection)
+    ) -> Result<Connection<ProjectsOf>> {
+        let wanted = Wanted { first, after, last, before };
+        visible(ctx, boards::NAME, wait_for).await?;
+        match workspace.as_ref().map(named) {
+            Some(None) => Connection::none(&wanted),
+            workspace => Connection::of(ctx, ProjectsOf(workspace.flatten()), wanted).await,
+        }
     }
 
     /// One project.
@@ -141,10 +130,9 @@ impl Query {
         #[graphql(desc = "The project, `prj_…`")] id: ID,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Option<Project>> {
-        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
-        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&id)) else { return Ok(None) };
-        let row = boards::project(snapshot.conn(), tenant, id).await.or_internal()?;
-        Ok(row.map(|row| Project(Arc::new(row))))
+        visible(ctx, boards::NAME, wait_for).await?;
+        let Some(id) = named::<ProjectKind>(&id) else { return Ok(None) };
+        Ok(loader::named(ctx, id).await?.map(Project))
     }
 
     /// A project's whole board; as of a moment, when one is named: then it is folded from the log itself, and what its cards
@@ -177,10 +165,9 @@ impl Query {
         #[graphql(desc = "The card, `crd_…`")] id: ID,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Option<Card>> {
-        let mut snapshot = Snapshot::open(ctx, boards::NAME, wait_for).await?;
-        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&id)) else { return Ok(None) };
-        let row = boards::card(snapshot.conn(), tenant, id).await.or_internal()?;
-        Ok(row.map(|row| Card(Arc::new(row))))
+        visible(ctx, boards::NAME, wait_for).await?;
+        let Some(id) = named::<CardKind>(&id) else { return Ok(None) };
+        Ok(loader::named(ctx, id).await?.map(Card))
     }
 
     /// A project's cards. An unknown project has none.
@@ -198,9 +185,14 @@ impl Query {
         #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
         #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
-    ) -> Result<Connection<String, Card, Counted>> {
-        let (wanted, filter) = (Wanted { first, after, last, before }, filter.unwrap_or_default());
-        cards::cards(ctx, &project, filter, order_by, wanted, wait_for).await
+    ) -> Result<Connection<CardsOf>> {
+        let wanted = Wanted { first, after, last, before };
+        visible(ctx, boards::NAME, wait_for).await?;
+        let Some(project) = named::<ProjectKind>(&project) else { return Connection::none(&wanted) };
+        match loader::named(ctx, project).await? {
+            Some(project) => Connection::of(ctx, cards::cards_of(&project, filter, order_by)?, wanted).await,
+            None => Connection::none(&wanted),
+        }
     }
 
     /// What happened to a card, its runs and their environments, in order.
@@ -216,10 +208,12 @@ impl Query {
         #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
         #[graphql(desc = "Only what stands before this edge's cursor.")] before: Option<String>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
-    ) -> Result<Option<Connection<String, HistoryEntry>>> {
-        let mut snapshot = Snapshot::open(ctx, card_history::NAME, wait_for).await?;
-        let Some(card) = named::<_>(&card) else { return Ok(None) };
-        history::history(&mut snapshot, card, Wanted { first, after, last, before }).await
+    ) -> Result<Option<Connection<HistoryOf>>> {
+        let wanted = Wanted { first, after, last, before };
+        visible(ctx, card_history::NAME, wait_for).await?;
+        let Some(card) = named::<CardKind>(&card) else { return Ok(None) };
+        let page = Connection::of(ctx, HistoryOf::new(ctx, card)?, wanted).await?;
+        Ok(if page.is_of_nothing(ctx).await? { None } else { Some(page) })
     }
 
     /// What happened to a card, its runs and their environments, step by step from the log itself: who acted, what caused
@@ -234,7 +228,7 @@ impl Query {
         #[graphql(desc = "The history as it was recorded by this time.")] at: Option<OffsetDateTime>,
         #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
         #[graphql(desc = "Only what stands after this edge's cursor.")] after: Option<String>,
-    ) -> Result<Option<Connection<String, Step, replay::Signed>>> {
+    ) -> Result<Option<ForwardConnection<Step, replay::Signed>>> {
         replay::replay(ctx, &card, replay::Wanted { as_of, at, first, after }).await
     }
 
@@ -245,7 +239,7 @@ impl Query {
         ctx: &Context<'_>,
         #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
         #[graphql(desc = "Only what stands after this place.")] after: Option<Cursor>,
-    ) -> Result<Connection<String, LoggedEvent>> {
+    ) -> Result<ForwardConnection<LoggedEvent>> {
         log::page(ctx, first, after).await
     }
 
@@ -263,31 +257,32 @@ impl Query {
         #[graphql(desc = "The run, `run_…`")] id: ID,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Option<Run>> {
-        let mut snapshot = Snapshot::open(ctx, runs::NAME, wait_for).await?;
-        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&id)) else { return Ok(None) };
-        let row = runs::run(snapshot.conn(), tenant, id).await.or_internal()?;
-        Ok(row.map(|row| Run(Arc::new(row))))
+        visible(ctx, runs::NAME, wait_for).await?;
+        let Some(id) = named::<RunKind>(&id) else { return Ok(None) };
+        Ok(loader::named(ctx, id).await?.map(Run))
     }
 
     /// A project's runs, the newest first. An unknown project has none.
-    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    #[graphql(complexity = "page::cost(first, last, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a connection")]
     async fn runs(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The project, `prj_…`")] project: ID,
         #[graphql(desc = "Only those of this card, `crd_…`")] card: Option<ID>,
-        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
-    ) -> Result<Connection<String, Run>> {
-        let page = run::Page::new(first, after)?;
-        let Some(project) = named::<_>(&project) else { return Ok(page.none()) };
-        let card = match card.as_ref().map(named::<_>) {
-            Some(None) => return Ok(page.none()),
-            Some(Some(card)) => Some::<CardId>(card),
-            None => None,
-        };
-        page.of(&mut Snapshot::open(ctx, runs::NAME, wait_for).await?, project, card).await
+    ) -> Result<Connection<RunsOf>> {
+        let wanted = Wanted { first, after, last, before };
+        visible(ctx, runs::NAME, wait_for).await?;
+        match named(&project) {
+            Some(project) => run::runs(ctx, project, card, wanted).await,
+            None => Connection::none(&wanted),
+        }
     }
 
     /// One environment.
@@ -298,37 +293,31 @@ impl Query {
         #[graphql(desc = "The environment, `env_…`")] id: ID,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Option<Environment>> {
-        let mut snapshot = Snapshot::open(ctx, environments::NAME, wait_for).await?;
-        let (tenant, Some(id)) = (snapshot.tenant, named::<_>(&id)) else { return Ok(None) };
-        let row = environments::environment(snapshot.conn(), tenant, id).await.or_internal()?;
-        Ok(row.map(|row| Environment(Arc::new(row))))
+        visible(ctx, environments::NAME, wait_for).await?;
+        let Some(id) = named::<EnvironmentKind>(&id) else { return Ok(None) };
+        Ok(loader::named(ctx, id).await?.map(Environment))
     }
 
     /// A project's environments, the newest first. An unknown project has none.
-    #[graphql(complexity = "page::cost(first, None, child_complexity)")]
+    #[graphql(complexity = "page::cost(first, last, child_complexity)")]
+    #[expect(clippy::too_many_arguments, reason = "the arguments of a connection")]
     async fn environments(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "The project, `prj_…`")] project: ID,
-        #[graphql(desc = "How many at most, 1 to 200; 50 when null.")] first: Option<i32>,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
         #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
-    ) -> Result<Connection<String, Environment>> {
-        let size = page::size(first)?;
-        let after = after.map(|text| text.parse().map_err(|_| cursor_invalid())).transpose()?;
-        let mut connection = Connection::new(after.is_some(), false);
-        let Some(project) = named::<_>(&project) else { return Ok(connection) };
-        let mut snapshot = Snapshot::open(ctx, environments::NAME, wait_for).await?;
-        let tenant = snapshot.tenant;
-        let mut rows =
-            environments::environments(snapshot.conn(), tenant, project, after, size + 1).await.or_internal()?;
-        connection.has_next_page = page::cut(&mut rows, size);
-        let edge = |row: environments::EnvironmentRow| {
-            let cursor = EnvironmentId::from_uuid(row.environment).to_string();
-            Edge::new(cursor, Environment(Arc::new(row)))
-        };
-        connection.edges.extend(rows.into_iter().map(edge));
-        Ok(connection)
+    ) -> Result<Connection<EnvironmentsOf>> {
+        let wanted = Wanted { first, after, last, before };
+        visible(ctx, environments::NAME, wait_for).await?;
+        match named(&project) {
+            Some(project) => Connection::of(ctx, EnvironmentsOf(project), wanted).await,
+            None => Connection::none(&wanted),
+        }
     }
 
     /// What was used in a range of days, by day, project, provider and model.
@@ -341,15 +330,14 @@ impl Query {
         #[graphql(desc = "Only in this project, `prj_…`")] project: Option<ID>,
         #[graphql(desc = "Wait until this is visible.")] wait_for: Option<Cursor>,
     ) -> Result<Usage> {
-        let (from, to) = Days::new(from, to)?.range();
-        let mut snapshot = Snapshot::open(ctx, usages::NAME, wait_for).await?;
-        let project = match project.as_ref().map(named::<_>) {
-            Some(None) => return Ok(Usage { from, to, rows: vec![] }),
-            Some(Some(project)) => Some::<ProjectId>(project),
-            None => None,
-        };
-        let tenant = snapshot.tenant;
-        let rows = usages::usage(snapshot.conn(), tenant, from, to, project).await.or_internal()?;
-        Ok(Usage { from, to, rows })
+        let days = Days::new(from, to)?;
+        visible(ctx, usages::NAME, wait_for).await?;
+        match project.as_ref().map(named) {
+            Some(None) => {
+                let (from, to) = days.range();
+                Ok(Usage { from, to, rows: vec![] })
+            }
+            project => Usage::of(ctx, days, project.flatten()).await,
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! A card's history as auditors ask for it.
 
-use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, Error, ID, Result, SimpleObject};
 use time::OffsetDateTime;
 
-use super::page;
+use super::page::{self, ForwardConnection};
 use crate::error::{coded, cursor_invalid, internal, not_yet_visible, of_log};
 use crate::replay::{Moment, NoMoment, Page, Step, Unanswered, walk};
 use crate::scalar::{Cursor, named};
@@ -52,16 +51,15 @@ pub(super) async fn replay(
     ctx: &Context<'_>,
     card: &ID,
     wanted: Wanted,
-) -> Result<Option<Connection<String, Step, Signed>>> {
+) -> Result<Option<ForwardConnection<Step, Signed>>> {
     let (reading, viewer) = (ctx.data::<Reading>()?, ctx.data::<Viewer>()?);
     let after = wanted.after.map(|text| text.parse().map_err(|_| cursor_invalid())).transpose()?;
     let page = Page { after, as_of: moment(wanted.as_of, wanted.at)?, limit: page::size(wanted.first)? };
     let Some(card) = named(card) else { return Ok(None) };
     let Some(replay) = walk(reading, viewer.tenant, card, page).await.map_err(unanswered)? else { return Ok(None) };
     let signed = Signed { checkpoint: replay.checkpoint };
-    let mut connection = Connection::with_additional_fields(after.is_some(), replay.next.is_some(), signed);
-    connection.edges.extend(replay.steps.into_iter().map(|step| Edge::new(step.cursor.to_string(), step)));
-    Ok(Some(connection))
+    let steps = replay.steps.into_iter().map(|step| (step.cursor.to_string(), step));
+    Ok(Some(ForwardConnection::with(steps, after.is_some(), replay.next.is_some(), signed)))
 }
 
 fn unanswered(why: Unanswered) -> Error {

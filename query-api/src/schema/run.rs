@@ -2,24 +2,25 @@
 
 use std::sync::Arc;
 
-use async_graphql::connection::{Connection, Edge};
 use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
 use domain::id::{EnvironmentKind, ProviderKind, RunKind};
 use domain::run::TaskOutcome;
-use domain::{CardId, EnvironmentId, ProjectId, RunId};
-use projections::runs::{self, RunRow, StepRow};
+use domain::{CardId, EnvironmentId, ProjectId, RunId, TenantId};
+use projections::Page;
+use projections::runs::{self, RunRow, RunsOf, StepRow};
+use sqlx::PgConnection;
 use sqlx::types::Json;
 use time::OffsetDateTime;
 
 use super::card::Card;
 use super::environment::Environment;
-use super::page;
+use super::page::{Connection, Wanted};
 use super::project::Project;
-use crate::error::{OrInternal as _, cursor_invalid};
-use crate::loader::{RunsOf, StepsOf, named};
+use crate::error::cursor_invalid;
+use crate::list::List;
+use crate::loader::{StepsOf, named};
 use crate::personal;
-use crate::scalar::{BigInt, id, int};
-use crate::snapshot::Snapshot;
+use crate::scalar::{self, BigInt, id, int};
 
 /// How far a run is.
 #[derive(Enum, Debug, Clone, Copy, PartialEq, Eq)]
@@ -300,53 +301,49 @@ impl Run {
     }
 }
 
-/// A page of a list of runs, the newest first.
-pub(super) struct Page {
-    size: i64,
-    after: Option<RunId>,
+/// A page of a project's runs, or of one card's where a card is named.
+///
+/// # Errors
+/// As [`Connection::of`].
+pub(super) async fn runs(
+    ctx: &Context<'_>,
+    project: ProjectId,
+    card: Option<ID>,
+    wanted: Wanted,
+) -> Result<Connection<RunsOf>> {
+    match card.as_ref().map(scalar::named) {
+        Some(None) => Connection::none(&wanted),
+        card => Connection::of(ctx, RunsOf { project, card: card.flatten() }, wanted).await,
+    }
 }
 
-impl Page {
-    /// # Errors
-    /// `page_invalid`, `cursor_invalid`.
-    pub(super) fn new(first: Option<i32>, after: Option<String>) -> Result<Self> {
-        let after = after.map(|text| text.parse().map_err(|_| cursor_invalid())).transpose()?;
-        Ok(Self { size: page::size(first)?, after })
+impl List for RunsOf {
+    type Place = RunId;
+    type Row = Arc<RunRow>;
+    type Node = Run;
+
+    fn place(&self, cursor: &str) -> Result<RunId> {
+        cursor.parse().map_err(|_| cursor_invalid())
     }
 
-    /// The page of a list that has nothing.
-    pub(super) fn none(&self) -> Connection<String, Run> {
-        Connection::new(self.after.is_some(), false)
+    fn cursor(&self, row: &Arc<RunRow>) -> String {
+        RunId::from_uuid(row.run).to_string()
     }
 
-    /// The page of the project's runs; of one card when it is named.
-    pub(super) async fn of(
-        &self,
-        snapshot: &mut Snapshot,
-        project: ProjectId,
-        card: Option<CardId>,
-    ) -> Result<Connection<String, Run>> {
-        let (tenant, limit) = (snapshot.tenant, self.size + 1);
-        let rows = runs::runs(snapshot.conn(), tenant, project, card, self.after, limit).await.or_internal()?;
-        Ok(self.with(rows.into_iter().map(Arc::new).collect()))
+    fn node(row: Arc<RunRow>) -> Run {
+        Run(row)
     }
 
-    /// The page of a card's runs, read together with those of other cards.
-    pub(super) async fn of_card(
-        &self,
-        ctx: &Context<'_>,
-        project: ProjectId,
-        card: CardId,
-    ) -> Result<Connection<String, Run>> {
-        let key = RunsOf { project, card, before: self.after, limit: self.size + 1 };
-        Ok(self.with(named(ctx, key).await?.unwrap_or_default()))
+    async fn pages(
+        conn: &mut PgConnection,
+        tenant: TenantId,
+        asked: &[(Self, Page<RunId>)],
+    ) -> sqlx::Result<Vec<Vec<Arc<RunRow>>>> {
+        let pages = runs::runs(conn, tenant, asked).await?;
+        Ok(pages.into_iter().map(|page| page.into_iter().map(Arc::new).collect()).collect())
     }
 
-    fn with(&self, mut rows: Vec<Arc<RunRow>>) -> Connection<String, Run> {
-        let mut connection = self.none();
-        connection.has_next_page = page::cut(&mut rows, self.size);
-        let edge = |row: Arc<RunRow>| Edge::new(RunId::from_uuid(row.run).to_string(), Run(row));
-        connection.edges.extend(rows.into_iter().map(edge));
-        connection
+    async fn counts(conn: &mut PgConnection, tenant: TenantId, asked: &[Self]) -> sqlx::Result<Vec<i64>> {
+        runs::counts(conn, tenant, asked).await
     }
 }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Enum, ID, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, Object, Result, SimpleObject};
+use domain::WorkspaceId;
 use domain::id::{ProviderKind as ProviderIdKind, TenantKind, WorkspaceKind};
 use projections::board::{ProviderRow, TenantRow, WorkspaceRow};
 use time::OffsetDateTime;
 
+use super::page::{self, Connection, Wanted};
+use super::project::ProjectsOf;
+use crate::loader::{Providers, Workspaces, named};
 use crate::scalar::{id, int};
 
 /// What a token allows.
@@ -29,6 +33,16 @@ pub(super) struct Me {
     pub(super) role: Option<Role>,
 }
 
+/// Every workspace, the oldest first.
+pub(super) async fn workspaces(ctx: &Context<'_>) -> Result<Vec<Workspace>> {
+    Ok(named(ctx, Workspaces).await?.unwrap_or_default().into_iter().map(Workspace).collect())
+}
+
+/// Every account with a model vendor, the oldest first.
+pub(super) async fn providers(ctx: &Context<'_>) -> Result<Vec<Provider>> {
+    Ok(named(ctx, Providers).await?.unwrap_or_default().into_iter().map(Provider).collect())
+}
+
 /// Billing and isolation: everything belongs to one tenant.
 pub(super) struct Tenant(pub(super) TenantRow);
 
@@ -43,6 +57,32 @@ impl Tenant {
     /// What people call it.
     async fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Its workspaces, the oldest first.
+    #[graphql(complexity = "20 + 10 * child_complexity")]
+    async fn workspaces(&self, ctx: &Context<'_>) -> Result<Vec<Workspace>> {
+        workspaces(ctx).await
+    }
+
+    /// Its accounts with model vendors, the oldest first.
+    #[graphql(complexity = "20 + 10 * child_complexity")]
+    async fn providers(&self, ctx: &Context<'_>) -> Result<Vec<Provider>> {
+        providers(ctx).await
+    }
+
+    /// Its projects, the oldest first.
+    #[graphql(complexity = "page::cost_among(first, last, child_complexity)")]
+    async fn projects(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
+    ) -> Result<Connection<ProjectsOf>> {
+        Connection::of(ctx, ProjectsOf(None), Wanted { first, after, last, before }).await
     }
 
     /// Whether it may read but not work.
@@ -75,6 +115,21 @@ impl Workspace {
     /// What people call it.
     async fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// Its projects, the oldest first.
+    #[graphql(complexity = "page::cost_among(first, last, child_complexity)")]
+    async fn projects(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(desc = "The first so many of the range, 1 to 200; 50 when neither this nor `last` is given.")]
+        first: Option<i32>,
+        #[graphql(desc = "Only those after this edge's cursor.")] after: Option<String>,
+        #[graphql(desc = "The last so many of the range, 1 to 200.")] last: Option<i32>,
+        #[graphql(desc = "Only those before this edge's cursor.")] before: Option<String>,
+    ) -> Result<Connection<ProjectsOf>> {
+        let list = ProjectsOf(Some(WorkspaceId::from_uuid(self.0.workspace)));
+        Connection::of(ctx, list, Wanted { first, after, last, before }).await
     }
 
     /// Whether it takes no new projects.

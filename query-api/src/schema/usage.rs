@@ -10,7 +10,7 @@ use super::run::Tokens;
 use super::tenant::Provider;
 use crate::clock;
 use crate::error::coded;
-use crate::loader::named;
+use crate::loader::{UsageOf, named};
 use crate::scalar::BigInt;
 
 /// Runs by how they ended.
@@ -136,6 +136,18 @@ pub(super) struct Usage {
     pub(super) from: Date,
     pub(super) to: Date,
     pub(super) rows: Vec<UsageRow>,
+}
+
+impl Usage {
+    /// What was used in a project, or in all of them.
+    ///
+    /// # Errors
+    /// `internal`.
+    pub(super) async fn of(ctx: &Context<'_>, days: Days, project: Option<ProjectId>) -> Result<Self> {
+        let (from, to) = days.range();
+        let rows = named(ctx, UsageOf { from, to, project }).await?.unwrap_or_default();
+        Ok(Self { from, to, rows })
+    }
 }
 
 /// What was used in a range of days.

@@ -4,22 +4,25 @@
 //! counted are `BEGIN` and `ROLLBACK`.
 #![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
-use domain::{CardId, ProjectId, ProviderId, TenantId};
+use domain::card::CardCommand;
+use domain::id::CommentId;
+use domain::personal::SealedText;
+use domain::{CardId, PersonalText, ProjectId, ProviderId, SubjectId, TenantId};
 use query_api::Settings;
 use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::support::{World, model_call};
 
-/// A world whose questions are written down.
-async fn written_down(seed: u64) -> World {
-    let world = World::new(seed).await;
-    world.database.write_down().await;
-    world
-}
+/// The role that questions are asked in.
+const ROLE: &str = "agentworks_app";
 
-/// An API of connections of its own, so that all of them are written down.
-async fn asked_of(world: &World) -> Api {
+/// A world with an API whose statements are written down.
+async fn written_down(world: &World) -> Api {
+    let name = &world.database.name;
+    let set = format!("ALTER DATABASE {name} SET log_statement = 'all'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(&mut world.database.admin().await).await.unwrap();
+    // Of connections of its own, so that they all are made from now on.
     let settings = outbox::LogSettings { url: world.database.url.clone(), max_connections: 4, notify: false };
     let log = outbox::Log::connect(&settings).await.unwrap();
     let settings = Settings { max_complexity: 10_000_000, ..Settings::default() };
@@ -28,16 +31,28 @@ async fn asked_of(world: &World) -> Api {
     api
 }
 
+/// Every statement that was written down, in order.
+fn statements(world: &World) -> Vec<String> {
+    let (_, folder) = world.database.url.split_once("host=").unwrap();
+    let log = std::fs::read_to_string(format!("{folder}/server.log")).unwrap();
+    let mine = format!("{} {ROLE} LOG:  ", world.database.name);
+    let statement = |line: &str| {
+        let (how, text) = line.strip_prefix(&mine)?.split_once(": ")?;
+        (how == "statement" || how.starts_with("execute ")).then(|| text.to_owned())
+    };
+    log.lines().filter_map(statement).collect()
+}
+
 /// The answer, and the `SELECT`s that it took.
 async fn counted(world: &World, api: &Api, tenant: TenantId, query: &str, variables: Value) -> (Value, Vec<String>) {
     // What connections ask once, such as what a type is called, is asked now.
     api.data(tenant, query, variables.clone()).await;
-    let before = world.database.statements("agentworks_app").len();
+    let before = statements(world).len();
     let answer = api.data(tenant, query, variables).await;
-    let mut statements = world.database.statements("agentworks_app").split_off(before);
-    assert!(!statements.is_empty());
-    statements.retain(|statement| statement.starts_with("SELECT"));
-    (answer, statements)
+    let mut asked = statements(world).split_off(before);
+    assert!(!asked.is_empty());
+    asked.retain(|statement| statement.starts_with("SELECT"));
+    (answer, asked)
 }
 
 async fn run(world: &mut World, tenant: TenantId, card: CardId, provider: ProviderId) {
@@ -52,15 +67,20 @@ async fn run(world: &mut World, tenant: TenantId, card: CardId, provider: Provid
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_of_history_with_run_and_usage_takes_four_statements_whatever_its_size() {
-    let mut world = written_down(41).await;
+    let mut world = World::new(41).await;
     let tenant = world.tenant().await;
     let provider = world.provider(tenant).await;
     let project = world.project(tenant).await;
     let card = world.card(tenant, project, "First").await;
+    // Said by somebody, so that there is somebody to be asked for.
+    let text =
+        PersonalText::Sealed(SealedText { subject: SubjectId::from_uuid(world.uuid()), sealed: "AAAA".to_owned() });
+    let comment = CommentId::from_uuid(world.uuid());
+    world.card_act(tenant, card, CardCommand::Comment { comment, text }).await;
     for _ in 0..6 {
         run(&mut world, tenant, card, provider).await;
     }
-    let api = asked_of(&world).await;
+    let api = written_down(&world).await;
     let query = "query Q($card: ID!, $first: Int) { cardHistory(card: $card, first: $first) {
         nodes { kind summary text actor inRun { id state requestedBy reason modelCalls
             tokens { input output cacheRead cacheWrite } } }
@@ -90,12 +110,12 @@ async fn cards(world: &mut World, tenant: TenantId, provider: ProviderId, count:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_stands_below_a_list_takes_as_many_statements_for_a_long_list_as_for_a_short_one() {
-    let mut world = written_down(42).await;
+    let mut world = World::new(42).await;
     let tenant = world.tenant().await;
     let provider = world.provider(tenant).await;
     let few = cards(&mut world, tenant, provider, 3).await;
     let many = cards(&mut world, tenant, provider, 40).await;
-    let api = asked_of(&world).await;
+    let api = written_down(&world).await;
     let query = "query Q($project: ID!) { cards(project: $project, orderBy: CREATED) { totalCount nodes { id createdBy
         runs(first: 2) { nodes { id steps { title } } }
         history(last: 9) { nodes { kind actor inRun { state } } } } } }";

@@ -86,24 +86,6 @@ impl Database {
         database
     }
 
-    /// From now on new connections have their statements written down: see [`Database::statements`].
-    pub(crate) async fn write_down(&self) {
-        let set = format!("ALTER DATABASE {} SET log_statement = 'all'", self.name);
-        sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(&mut self.admin().await).await.unwrap();
-    }
-
-    /// The statements that were written down of connections in a role, in their order, `BEGIN` and `ROLLBACK` among them.
-    pub(crate) fn statements(&self, role: &str) -> Vec<String> {
-        let (_, folder) = self.url.split_once("host=").unwrap();
-        let log = std::fs::read_to_string(format!("{folder}/server.log")).unwrap();
-        let mine = format!("{} {role} LOG:  ", self.name);
-        let statement = |line: &str| {
-            let (how, text) = line.strip_prefix(&mine)?.split_once(": ")?;
-            (how == "statement" || how.starts_with("execute ")).then(|| text.to_owned())
-        };
-        log.lines().filter_map(statement).collect()
-    }
-
     /// Its address for another user.
     pub(crate) fn url_of(&self, user: &str) -> String {
         url(user, &self.name)
