@@ -7,7 +7,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{self, Poll, Wake, Waker};
 use std::{future, pin};
 
 use access::MasterKeys;
@@ -17,6 +18,7 @@ use async_graphql::{Context, Data, Error, Response};
 use domain::{CardId, EnvironmentId, ProjectId, ProviderId, RunId, TenantId, WorkspaceId};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::task::AtomicWaker;
 use outbox::{Log, LogError};
 use projections::board::{self, CardRow, ProjectRow, ProviderRow, TenantRow, WorkspaceRow};
 use projections::environments::{self, EnvironmentRow};
@@ -74,11 +76,17 @@ impl Extension for Together {
         data.insert(loader);
         data.insert(reader.clone());
         let mut answer = pin::pin!(next.run_with_data(ctx, operation_name, data));
-        let mut fetches = FuturesUnordered::new();
+        let (stirring, mut fetches) = (Arc::new(Stirring::default()), FuturesUnordered::new());
+        let stirs = Waker::from(stirring.clone());
         future::poll_fn(|cx| {
+            stirring.task.register(cx.waker());
             loop {
-                if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                stirring.again.store(false, Ordering::Relaxed);
+                if let Poll::Ready(answer) = answer.as_mut().poll(&mut task::Context::from_waker(&stirs)) {
                     return Poll::Ready(answer);
+                }
+                if stirring.again.load(Ordering::Relaxed) {
+                    return Poll::Pending;
                 }
                 while let Ok(fetch) = asked.try_recv() {
                     fetches.push(fetch);
@@ -95,6 +103,24 @@ impl Extension for Together {
             }
         })
         .await
+    }
+}
+
+/// Whether an execution wants to go on: fields of a long list take turns, and each turn asks for the next one.
+#[derive(Default)]
+struct Stirring {
+    again: AtomicBool,
+    task: AtomicWaker,
+}
+
+impl Wake for Stirring {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.again.store(true, Ordering::Relaxed);
+        self.task.wake();
     }
 }
 
