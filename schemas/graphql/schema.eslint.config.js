@@ -15,18 +15,15 @@ export default [
           InputValueDefinition: true,
           EnumValueDefinition: true,
           rootField: true,
-          // async-graphql names connections and writes the built-in directives by itself.
-          ignoredSelectors: [
-            '[type=ObjectTypeDefinition][name.value=/Connection$/]',
-            '[type=DirectiveDefinition] [type=InputValueDefinition]',
-          ],
+          // async-graphql writes the built-in directives by itself.
+          ignoredSelectors: ['[type=DirectiveDefinition] [type=InputValueDefinition]'],
         },
       ],
       '@graphql-eslint/require-deprecation-reason': 'error',
       '@graphql-eslint/relay-page-info': 'error',
       '@graphql-eslint/relay-edge-types': ['error', { withEdgeSuffix: true, shouldImplementNode: false, listTypeCanWrapOnlyEdgeType: false }],
       '@graphql-eslint/relay-connection-types': 'error',
-      // Lists that only go one way (the newest runs, a replay) take `first` and `after` alone.
+      // Lists that only go one way (the log, a replay) take `first` and `after` alone.
       '@graphql-eslint/relay-arguments': ['error', { includeBoth: false }],
       '@graphql-eslint/unique-type-names': 'error',
       '@graphql-eslint/no-typename-prefix': 'off',

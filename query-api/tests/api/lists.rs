@@ -1,8 +1,8 @@
 //! Lists of cards and runs, in pages.
-#![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failing helper fails its test")]
 
-use domain::card::CardCommand;
-use domain::value::Title;
+use domain::card::{AgentProfile, CardCommand};
+use domain::value::{Name, Title};
 use domain::{CardId, ProjectId, TenantId};
 use serde_json::{Value, json};
 
@@ -15,8 +15,9 @@ const CARDS: &str = "query Q($project: ID!, $filter: CardFilter, $order: CardOrd
         waitFor: $at) {
         totalCount edges { cursor node { id title } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }";
 
-/// Every page in turn, from either end; what stood on them, in the list's order.
-async fn walked(api: &Api, tenant: TenantId, mut asked: Value, backward: bool) -> Vec<Value> {
+/// Every page of a list in turn, from either end; what stood on them, in the list's order. `at` is where the list stands in
+/// the answer.
+async fn pages(api: &Api, tenant: TenantId, query: &str, at: &str, mut asked: Value, backward: bool) -> Vec<Value> {
     let (size, from, more, edge) = if backward {
         ("last", "before", "hasPreviousPage", "startCursor")
     } else {
@@ -25,7 +26,8 @@ async fn walked(api: &Api, tenant: TenantId, mut asked: Value, backward: bool) -
     asked[size] = json!(2);
     let mut all: Vec<Value> = Vec::new();
     loop {
-        let page = api.data(tenant, CARDS, asked.clone()).await["cards"].clone();
+        let answer = api.data(tenant, query, asked.clone()).await;
+        let page = answer.pointer(at).unwrap_or_else(|| panic!("no {at} in {answer}")).clone();
         let edges = page["edges"].as_array().unwrap().clone();
         assert!(edges.len() <= 2);
         all = if backward { [edges, all].concat() } else { [all, edges].concat() };
@@ -36,6 +38,11 @@ async fn walked(api: &Api, tenant: TenantId, mut asked: Value, backward: bool) -
         }
         asked[from] = page["pageInfo"][edge].clone();
     }
+}
+
+/// As [`pages`], of a project's cards.
+async fn walked(api: &Api, tenant: TenantId, asked: Value, backward: bool) -> Vec<Value> {
+    pages(api, tenant, CARDS, "/cards", asked, backward).await
 }
 
 fn titles(edges: &[Value]) -> Vec<&str> {
@@ -117,6 +124,9 @@ async fn cards_are_narrowed_down_and_found_by_their_words() {
     let cards = seven(&mut world, tenant, project).await;
     edit(&mut world, tenant, cards[1], "Upload fails", "The proxy cuts large files off.").await;
     let since = world.card(tenant, project, "Proxy settings").await;
+    let agent = AgentProfile { name: Name::new("Coder").unwrap(), provider: None, model: None, instructions: None };
+    let assign = CardCommand::AssignAgent { agent: Some(agent), provider_usable: true };
+    world.card_act(tenant, cards[6], assign).await;
     world.request_run(tenant, cards[0], provider).await.unwrap();
     let api = Api::start(&world).await;
     api.caught_up(&world).await;
@@ -134,7 +144,9 @@ async fn cards_are_narrowed_down_and_found_by_their_words() {
             &["Upload fails", "d", "g", "Proxy settings"],
         ),
         (json!({ "running": true }), &["a"]),
-        (json!({ "updatedAfter": edited }), &["Proxy settings", "a"]),
+        (json!({ "assigned": true }), &["g"]),
+        (json!({ "assigned": false, "lanes": ["backlog"] }), &["Upload fails", "d", "Proxy settings"]),
+        (json!({ "updatedAfter": edited }), &["Proxy settings", "a", "g"]),
         (json!({ "search": "PROXY" }), &["Upload fails", "Proxy settings"]),
         (json!({ "search": "proxy -settings" }), &["Upload fails"]),
         (json!({ "search": "\"large files\" or settings" }), &["Upload fails", "Proxy settings"]),
@@ -235,4 +247,173 @@ async fn a_card_has_its_runs_and_its_history_with_the_runs_in_it() {
     }
     let bad = "query Q($id: ID!) { card(id: $id) { runs(after: \"x\") { nodes { id } } } }";
     assert_eq!(api.code(tenant, bad, json!({ "id": card })).await, "cursor_invalid");
+}
+
+/// The arguments of a page, and what is asked of each.
+const RANGE: &str = "first: $first, after: $after, last: $last, before: $before";
+const EDGES: &str =
+    "{ totalCount edges { cursor node { id } } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } }";
+
+fn question(declared: &str, path: &str) -> String {
+    let path = path.replace("RANGE", RANGE).replace("EDGES", EDGES);
+    format!("query Q({declared} $first: Int, $after: String, $last: Int, $before: String) {{ {path} }}")
+}
+
+fn ids(edges: &[Value]) -> Vec<Value> {
+    edges.iter().map(|edge| edge["node"]["id"].clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_list_is_the_same_from_both_ends_and_below_what_it_belongs_to() {
+    let mut world = World::new(4).await;
+    let (tenant, other) = (world.tenant().await, world.tenant().await);
+    let provider = world.provider(tenant).await;
+    let workspace = world.workspace(tenant).await;
+    let mut projects = Vec::new();
+    for _ in 0..5 {
+        projects.push(world.project_in(tenant, workspace).await);
+    }
+    let project = projects[1];
+    let elsewhere = world.project(tenant).await;
+    let (first, second) = (world.card(tenant, project, "First").await, world.card(tenant, project, "Second").await);
+    let (mut runs, mut firsts, mut environments) = (Vec::new(), Vec::new(), Vec::new());
+    for number in 0..7 {
+        let card = if number % 2 == 0 { first } else { second };
+        let run = world.request_run(tenant, card, provider).await.unwrap();
+        world.queue(tenant, run).await;
+        environments.insert(0, world.begin(tenant, run, 1).await);
+        world.succeed(tenant, run, 1).await;
+        world.move_card(tenant, card, "ready").await;
+        runs.insert(0, run);
+        if card == first {
+            firsts.insert(0, run);
+        }
+    }
+    let api = Api::start(&world).await;
+    api.caught_up(&world).await;
+
+    let all: Vec<_> = projects.iter().chain([&elsewhere]).collect();
+    let cards = json!([second, first]);
+    for (declared, root, below, at, expected) in [
+        ("", "projects(RANGE) EDGES", "me { tenant { projects(RANGE) EDGES } }", "/me/tenant/projects", json!(all)),
+        (
+            "$workspace: ID!",
+            "projects(workspace: $workspace, RANGE) EDGES",
+            "node(id: $workspace) { ... on Workspace { projects(RANGE) EDGES } }",
+            "/node/projects",
+            json!(projects),
+        ),
+        (
+            "$project: ID!",
+            "cards(project: $project, orderBy: CREATED, filter: { blocked: false }, RANGE) EDGES",
+            "project(id: $project) { cards(orderBy: CREATED, filter: { blocked: false }, RANGE) EDGES }",
+            "/project/cards",
+            cards,
+        ),
+        (
+            "$project: ID!",
+            "runs(project: $project, RANGE) EDGES",
+            "project(id: $project) { runs(RANGE) EDGES }",
+            "/project/runs",
+            json!(runs),
+        ),
+        (
+            "$project: ID!, $card: ID!",
+            "runs(project: $project, card: $card, RANGE) EDGES",
+            "project(id: $project) { runs(card: $card, RANGE) EDGES }",
+            "/project/runs",
+            json!(firsts),
+        ),
+        (
+            "$project: ID!, $card: ID!",
+            "runs(project: $project, card: $card, RANGE) EDGES",
+            "card(id: $card) { project { id } runs(RANGE) EDGES } project(id: $project) { id }",
+            "/card/runs",
+            json!(firsts),
+        ),
+        (
+            "$project: ID!",
+            "environments(project: $project, RANGE) EDGES",
+            "project(id: $project) { environments(RANGE) EDGES }",
+            "/project/environments",
+            json!(environments),
+        ),
+        (
+            "$card: ID!",
+            "cardHistory(card: $card, RANGE) EDGES",
+            "card(id: $card) { history(RANGE) EDGES }",
+            "/card/history",
+            Value::Null,
+        ),
+    ] {
+        let asked = json!({ "workspace": workspace, "project": project, "card": first });
+        let name = root.split('(').next().unwrap();
+        let (root, below, root_at) = (question(declared, root), question(declared, below), format!("/{name}"));
+        let whole = pages(&api, tenant, &root, &root_at, asked.clone(), false).await;
+        // What is to come is known of all but the history, whose events come in the order of the log.
+        if expected == Value::Null {
+            assert!(whole.len() > 20, "{whole:?}");
+        } else {
+            assert_eq!(json!(ids(&whole)), expected, "{root}");
+        }
+        for (query, at) in [(&root, root_at.as_str()), (&below, at)] {
+            for backward in [false, true] {
+                assert_eq!(pages(&api, tenant, query, at, asked.clone(), backward).await, whole, "{query} {backward}");
+            }
+            // Between two places, from either end.
+            for (size, more) in [("first", "hasNextPage"), ("last", "hasPreviousPage")] {
+                let mut asked = asked.clone();
+                asked["after"] = whole[0]["cursor"].clone();
+                asked["before"] = whole[whole.len() - 1]["cursor"].clone();
+                asked[size] = json!(1);
+                let answer = api.data(tenant, query, asked).await;
+                let page = answer.pointer(at).unwrap();
+                let between = &whole[1..whole.len() - 1];
+                let one = if size == "first" { between.first() } else { between.last() };
+                assert_eq!(page["edges"].as_array().unwrap().first(), one, "{query}");
+                assert_eq!(
+                    (&page["pageInfo"][more], &page["totalCount"]),
+                    (&json!(between.len() > 1), &json!(whole.len()))
+                );
+            }
+            for (bad, code) in [
+                (json!({ "first": 1, "last": 1 }), "page_invalid"),
+                (json!({ "last": 0 }), "page_invalid"),
+                (json!({ "before": "x" }), "cursor_invalid"),
+            ] {
+                let mut asked = asked.clone();
+                asked.as_object_mut().unwrap().extend(bad.as_object().unwrap().clone());
+                assert_eq!(api.code(tenant, query, asked).await, code, "{query} {bad}");
+            }
+        }
+        // Nobody else has any of it.
+        let theirs = api.data(other, &root, asked.clone()).await;
+        if theirs[name] != Value::Null {
+            assert_eq!((&theirs[name]["edges"], &theirs[name]["totalCount"]), (&json!([]), &json!(0)), "{theirs}");
+        }
+    }
+
+    // A card of another project has no runs here.
+    let foreign = question("$project: ID!, $card: ID!", "runs(project: $project, card: $card, RANGE) EDGES");
+    let found = api.data(tenant, &foreign, json!({ "project": elsewhere, "card": first })).await;
+    assert_eq!((&found["runs"]["edges"], &found["runs"]["totalCount"]), (&json!([]), &json!(0)));
+
+    // Each project's own, though they are read together.
+    let each = "query Q($workspace: ID!) { me { tenant { workspaces { id } providers { id } } }
+        projects(workspace: $workspace, first: 9) { nodes { id runs(first: 1) { totalCount nodes { id } }
+            cards(last: 1) { totalCount nodes { id } } environments(first: 1) { nodes { id } }
+            usage(from: \"2023-11-01\", to: \"2023-12-31\") { totals { runs { succeeded } } } } } }";
+    let found = api.data(tenant, each, json!({ "workspace": workspace })).await;
+    for (entry, id) in found["projects"]["nodes"].as_array().unwrap().iter().zip(&projects) {
+        let has = |these: Value| if *id == project { these } else { json!([]) };
+        let count = if *id == project { 1 } else { 0 };
+        let expected = json!({ "id": id,
+            "runs": { "totalCount": 7 * count, "nodes": has(json!([{ "id": runs[0] }])) },
+            "cards": { "totalCount": 2 * count, "nodes": has(json!([{ "id": first }])) },
+            "environments": { "nodes": has(json!([{ "id": environments[0] }])) },
+            "usage": { "totals": { "runs": { "succeeded": (7 * count).to_string() } } } });
+        assert_eq!(*entry, expected);
+    }
+    assert_eq!(found["me"]["tenant"]["workspaces"][0]["id"], json!(workspace));
+    assert_eq!(found["me"]["tenant"]["providers"], json!([{ "id": provider }]));
 }
