@@ -4,6 +4,8 @@
 //! counted are `BEGIN` and `ROLLBACK`.
 #![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
+use std::time::Duration;
+
 use domain::card::CardCommand;
 use domain::id::CommentId;
 use domain::personal::SealedText;
@@ -17,18 +19,22 @@ use crate::support::{World, model_call};
 /// The role that questions are asked in.
 const ROLE: &str = "agentworks_app";
 
+/// An API with so many connections, all of its own.
+async fn with_connections(world: &World, max_connections: u32, time: Duration) -> Api {
+    let settings = outbox::LogSettings { url: world.database.url.clone(), max_connections, notify: false };
+    let log = outbox::Log::connect(&settings).await.unwrap();
+    let settings = Settings { max_complexity: 10_000_000, time, ..Settings::default() };
+    let api = Api::of(world, log, settings, None).await;
+    api.caught_up(world).await;
+    api
+}
+
 /// A world with an API whose statements are written down.
 async fn written_down(world: &World) -> Api {
     let name = &world.database.name;
     let set = format!("ALTER DATABASE {name} SET log_statement = 'all'");
     sqlx::raw_sql(sqlx::AssertSqlSafe(set)).execute(&mut world.database.admin().await).await.unwrap();
-    // Of connections of its own, so that they all are made from now on.
-    let settings = outbox::LogSettings { url: world.database.url.clone(), max_connections: 4, notify: false };
-    let log = outbox::Log::connect(&settings).await.unwrap();
-    let settings = Settings { max_complexity: 10_000_000, ..Settings::default() };
-    let api = Api::of(world, log, settings, None).await;
-    api.caught_up(world).await;
-    api
+    with_connections(world, 4, Duration::from_secs(30)).await
 }
 
 /// Every statement that was written down, in order.
@@ -131,4 +137,31 @@ async fn what_stands_below_a_list_takes_as_many_statements_for_a_long_list_as_fo
     assert_eq!(counts[0].0, counts[1].0, "{counts:#?}");
     // Tenant, project, how many, cards; people, runs, history; steps, runs of the history, people of it.
     assert!(counts[0].0 <= 10, "{counts:#?}");
+}
+
+/// Who held a connection while waiting for another one could wait for ever, and all others with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_connection_is_enough_for_whatever_a_request_reads() {
+    let mut world = World::new(43).await;
+    let tenant = world.tenant().await;
+    let provider = world.provider(tenant).await;
+    let project = cards(&mut world, tenant, provider, 2).await;
+    let card = world.card(tenant, project, "First").await;
+    run(&mut world, tenant, card, provider).await;
+    let api = with_connections(&world, 1, Duration::from_secs(5)).await;
+    let at = json!(schemas::Cursor { partition: 0, position: world.position });
+    let query = "query Q($project: ID!, $card: ID!, $at: Cursor!) {
+        me { tenant { projects { totalCount nodes { cards(first: 5) { nodes { lastRun { run { card { id } } } } } } } } }
+        log(first: 3) { nodes { kind } } readModels { name behind } usage { totals { modelCalls } }
+        waits: cards(project: $project, waitFor: $at) { totalCount nodes { id createdBy } }
+        board(project: $project) { cursor lanes { cards { id runs(last: 1) { nodes { steps { title } } } } } }
+        was: board(project: $project, asOf: $at) { cursor lanes { cards { activeRun { id } history(last: 1) { nodes { actor } } } } }
+        cardReplay(card: $card) { nodes { cursor } checkpoint }
+        cardHistory(card: $card, waitFor: $at) { nodes { actor text inRun { id } } } }";
+    let asked = json!({ "project": project, "card": card, "at": at });
+    let answers = (0..8).map(|_| api.data(tenant, query, asked.clone()));
+    for answer in futures::future::join_all(answers).await {
+        assert_eq!(answer["waits"]["totalCount"], 3);
+        assert_eq!(answer["board"]["cursor"], answer["was"]["cursor"]);
+    }
 }
